@@ -20,7 +20,6 @@ import (
 )
 
 const (
-	againPulls = 6  // while the hub changes
 	againSteps = 18 // changes before each
 	againSweep = 3  // pulls of a whole sweep
 	// Late commits stay within the overlap, and the changes continue for longer than that.
@@ -28,6 +27,14 @@ const (
 	againLate    = time.Hour
 	againOverlap = 90 * time.Minute
 )
+
+// againPulls is how often is pulled while the hub changes.
+func againPulls() int {
+	if seedtest.Long() {
+		return 6
+	}
+	return 2
+}
 
 // againSeeds are the seeds of TestPullAgain. Together they make changes of all kinds.
 var againSeeds = []uint64{55, 56, 58}
@@ -221,7 +228,7 @@ func testPullAgain(t *testing.T, seed uint64, since int64, everything bool) (cha
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range againPulls {
+	for range againPulls() {
 		for n, last := 0, w.event(); n < againSteps || w.event() == last; n++ {
 			did, err := m.Step()
 			if err != nil {

@@ -24,6 +24,7 @@ import (
 	"kojisnap/kojisnap/pull/pager"
 	"kojisnap/kojisnap/pull/pulltest"
 	"kojisnap/kojisnap/repository"
+	"kojisnap/kojisnap/seedtest"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store"
 	"kojisnap/kojisnap/store/dir"
@@ -225,8 +226,13 @@ func count(methods []string) map[string]int {
 }
 
 // cuts returns after how many requests pulls are interrupted: some of the range, or all with
-// KOJISNAP_CUTS=all.
-func cuts(requests, some int) []int {
+// KOJISNAP_CUTS=all. In the short form these are two places; those of all ways of pulling, of which this is one,
+// are spread over the range and have its ends.
+func cuts(requests, some, way, ways int) []int {
+	if !seedtest.Long() && os.Getenv("KOJISNAP_CUTS") == "" {
+		last := 2*ways - 1
+		return []int{1 + (requests-2)*way/last, 1 + (requests-2)*(way+ways)/last}
+	}
 	stride := max(1, requests/some)
 	if os.Getenv("KOJISNAP_CUTS") == "all" {
 		stride = 1
@@ -266,7 +272,7 @@ func TestPullCutOff(t *testing.T) {
 	everything.Everything = true
 	past, pastAgain := opt, again
 	past.Since, pastAgain.Since = 300, 300
-	for _, test := range []struct {
+	ways := []struct {
 		name  string
 		opt   pull.Options
 		again bool
@@ -280,7 +286,8 @@ func TestPullCutOff(t *testing.T) {
 		{"everything", everything.WithPager(pager.Options{Batch: 25, Page: 120, Strategies: pages}).WithWindows(40, 1), false, 4},
 		{"everything again", everything.WithPager(pager.Options{Batch: 25, Page: 120}), true, 5},
 		{"again by pages", opt.WithPager(pager.Options{Batch: 5, Page: 120, Strategies: pages}), true, 2},
-	} {
+	}
+	for way, test := range ways {
 		t.Run(test.name, func(t *testing.T) {
 			w := newCutHub(t, test.opt)
 			base := pulltest.NewStore(t)
@@ -292,8 +299,8 @@ func TestPullCutOff(t *testing.T) {
 			if test.again == (want.Manifest.Parent == "") {
 				t.Errorf("going on from %q", want.Manifest.Parent)
 			}
-			for i, after := range cuts(len(needed), test.some) {
-				w.cut(t, copyOf(t, base), after, i%2 == 1, want, needed)
+			for i, after := range cuts(len(needed), test.some, way, len(ways)) {
+				w.cut(t, copyOf(t, base), after, (way+i)%2 == 1, want, needed)
 			}
 		})
 	}

@@ -126,7 +126,16 @@ func checkHistory(t *testing.T, rows *hubtest.Memory, snap *snapfile.Snapshot, s
 func TestPullHistory(t *testing.T) {
 	c, rows := pulltest.Production(t, hubtest.Options{})
 	tags := []string{"f42-compose", "f42-updates-testing"}
+	is := map[int64]bool{} // the hub's events
+	for _, e := range (edits{t, rows}).some("events", nil) {
+		is[e["id"].(int64)] = true
+	}
 	once := []string{edits{t, rows}.find("tag", hubtest.Values{"id": int64(6)})[0]["name"].(string)} // it inherited from tag 11 from event 79 to 80
+	type place struct {
+		tag   string
+		event int64
+	}
+	plain := map[place]int{} // how many tags a pull without history has
 	for _, at := range []struct {
 		tags         []string
 		since, event int64
@@ -135,18 +144,20 @@ func TestPullHistory(t *testing.T) {
 		{once, 70, pulltest.LastEvent, 2}, {once, 79, 400, 2}, {once, 80, pulltest.LastEvent, 0}} {
 		tags, since, event := at.tags, at.since, at.event
 		_, snap := pulltest.PullWith(t, c, pulltest.NewStore(t), pull.Options{Tags: tags, Event: event, Since: since, Program: "test"})
-		if plain := pulltest.Pull(t, c, pulltest.NewStore(t), event, tags...); len(snap.Manifest.Scope.All)-len(plain.Manifest.Scope.All) != at.past {
-			t.Errorf("since %d: %d tags, at event %d there are %d", since, len(snap.Manifest.Scope.All), event, len(plain.Manifest.Scope.All))
+		there, known := plain[place{tags[0], event}]
+		if !known {
+			there = len(pulltest.Pull(t, c, pulltest.NewStore(t), event, tags...).Manifest.Scope.All)
+			plain[place{tags[0], event}] = there
+		}
+		if len(snap.Manifest.Scope.All)-there != at.past {
+			t.Errorf("since %d: %d tags, at event %d there are %d", since, len(snap.Manifest.Scope.All), event, there)
 		}
 		n := checkHistory(t, rows, snap, since)
 		t.Logf("since %d: %d revoked rows, %d tags", since, n, len(snap.Manifest.Scope.All))
 		if n == 0 && since < 360 && len(tags) > 1 {
 			t.Errorf("since %d: nothing was revoked: the test compares nothing", since)
 		}
-		is, has := map[int64]bool{}, map[int64]bool{}
-		for _, e := range (edits{t, rows}).some("events", nil) {
-			is[e["id"].(int64)] = true
-		}
+		has := map[int64]bool{}
 		for _, row := range pulltest.SnapshotRows(t, snap, "events") {
 			id, _, _ := strings.Cut(row, "\t")
 			has[number(id)] = true

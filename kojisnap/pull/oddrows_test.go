@@ -62,17 +62,19 @@ func (all rowsByRelation) without(gone map[string][]string) rowsByRelation {
 // comeAlong are the relations whose rows are there only because others refer to them: extra rows do no harm.
 var comeAlong = []string{"events", "users", "package", "tag", "build_target", "external_repo", "groups", "content_generator"}
 
+// joined returns rows as lines.
+func joined(rows [][]string) (lines []string) {
+	for _, r := range rows {
+		lines = append(lines, strings.Join(r, "\t"))
+	}
+	return lines
+}
+
 // hold compares the rows of a snapshot with the expected ones.
 func (want rowsByRelation) hold(t *testing.T, got rowsByRelation) {
 	t.Helper()
-	join := func(rows [][]string) (lines []string) {
-		for _, r := range rows {
-			lines = append(lines, strings.Join(r, "\t"))
-		}
-		return lines
-	}
 	for _, rel := range relation.All() {
-		missing, extra := difference(join(want[rel.Name]), join(got[rel.Name])), difference(join(got[rel.Name]), join(want[rel.Name]))
+		missing, extra := difference(joined(want[rel.Name]), joined(got[rel.Name])), difference(joined(got[rel.Name]), joined(want[rel.Name]))
 		if slices.Contains(comeAlong, rel.Name) {
 			missing, extra = nil, nil
 		}
@@ -145,4 +147,22 @@ func (all rowsByRelation) with(name, where, value string) (found [][]string) {
 		}
 	}
 	return found
+}
+
+// plainBuilds returns the tagged builds that have rpms, no archives and a package of their own, and are on the first
+// volume.
+func (all rowsByRelation) plainBuilds(t testing.TB) (ids []string) {
+	t.Helper()
+	rel := relation.Get("build")
+	for _, row := range all["build"] {
+		id, pkg := row[0], row[rel.Index("pkg_id")]
+		if row[rel.Index("volume_id")] == "0" && len(all.with("build", "pkg_id", pkg)) == 1 && len(all.with("rpminfo", "build_id", id)) > 0 &&
+			len(all.with("archiveinfo", "build_id", id)) == 0 && len(all.with("tag_listing", "build_id", id)) > 0 {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) < 25 {
+		t.Fatalf("only %d builds", len(ids))
+	}
+	return ids
 }

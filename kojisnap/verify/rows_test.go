@@ -230,12 +230,13 @@ warning names f42-compose: 1 of 1, 0 digests
 			s.repoint(t)
 			test.damage(t, s)
 			change := func(o *verify.Options) { o.Arches, o.Record, o.Topdir = test.arches, test.record, "" }
-			got := s.notOK(s.verify(t, change))
+			r := s.verify(t, change)
+			got := s.notOK(r)
 			if want := test.not + "skipped files: 0 of 0, 0 digests\n"; got != want {
 				t.Errorf("got\n%swant\n%s", got, want)
 			}
 			taken := 0
-			for _, c := range s.verify(t, change).Checks {
+			for _, c := range r.Checks {
 				if c.Name == "on record" {
 					taken = c.Count
 					if len(c.Examples) != 1 || c.Status != verify.StatusOK {

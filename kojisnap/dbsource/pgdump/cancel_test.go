@@ -8,17 +8,15 @@ import (
 	"runtime"
 	"testing"
 
-	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap/dbsource/pgdump"
 )
 
 // TestCancel: when the context ends, reading ends, also of a pipe into which nobody writes any more, with whatever
 // program in between; no temporary file is left.
 func TestCancel(t *testing.T) {
-	dsn := dbtest.Production(t)
 	for _, w := range []way{{"plain", nil, "", true}, {"zstd", nil, "zstd", true}, {"xz", nil, "xz", true}, {"custom", []string{"-Fc"}, "", true}, {"custom in gzip", []string{"-Fc"}, "gzip", true}} {
 		t.Run(w.name, func(t *testing.T) {
-			text := read(t, w.make(t, dsn))
+			text := read(t, w.recorded(t))
 			r, pipe, err := os.Pipe()
 			if err != nil {
 				t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
@@ -17,6 +18,7 @@ import (
 	"kojisnap/kojisnap/dbsource/sourcetest"
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 )
 
 func TestMain(m *testing.M) {
@@ -152,24 +154,23 @@ var ways = []way{
 	{"tar", []string{"-Ft"}, "", false},
 }
 
-// make dumps a database in this way.
-func (w way) make(t testing.TB, dsn string) string {
-	t.Helper()
-	file := dump(t, dsn, w.args...)
-	if w.pack != "" {
-		file = pack(t, file, w.pack)
-	}
-	return file
-}
-
 // dumped has the dumps of keep.
 var dumped struct {
+	sync.Mutex
 	dir   string
 	files map[string]string // by what was made how
 }
 
-// keep is make for a database that others are copies of: it is dumped once for all tests, which must not change the dump.
-func (w way) keep(t testing.TB, kind, dsn string) string {
+// keep is make for a kind of database that tests make alike: one is dumped once for all tests and all ways of packing
+// the dump, which must not change it. A dump costs far more than reading it.
+func (w way) keep(t testing.TB, kind string, dsn func() string) string {
+	t.Helper()
+	dumped.Lock()
+	defer dumped.Unlock()
+	return w.keepLocked(t, kind, dsn)
+}
+
+func (w way) keepLocked(t testing.TB, kind string, dsn func() string) string {
 	t.Helper()
 	key := fmt.Sprintf("%s %q %s", kind, w.args, w.pack)
 	if file := dumped.files[key]; file != "" {
@@ -182,12 +183,42 @@ func (w way) keep(t testing.TB, kind, dsn string) string {
 			t.Fatal(err)
 		}
 	}
+	var made string
+	if w.pack == "" {
+		made = dump(t, dsn(), w.args...)
+	} else {
+		made = pack(t, way{args: w.args}.keepLocked(t, kind, dsn), w.pack)
+	}
 	to := filepath.Join(dumped.dir, fmt.Sprint(len(dumped.files)))
-	if err := os.Rename(w.make(t, dsn), to); err != nil {
+	if err := os.Rename(made, to); err != nil {
 		t.Fatal(err)
 	}
 	dumped.files[key] = to
 	return to
+}
+
+// production is a database with the recorded rows, and with checksums as if its hub had hashed each signed copy.
+func production(t testing.TB) string {
+	t.Helper()
+	dsn := dbtest.Production(t)
+	sourcetest.Hash(t, dsn)
+	return dsn
+}
+
+// recorded is keep of production.
+func (w way) recorded(t testing.TB) string {
+	t.Helper()
+	return w.keep(t, "production", func() string { return production(t) })
+}
+
+// recordedHub answers from the recorded rows.
+func recordedHub(t testing.TB) *hub.Client {
+	t.Helper()
+	rows, err := hubtest.Rows(kojiprod.Rows())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sourcetest.Hub(t, rows, hubtest.Options{})
 }
 
 // open opens a dump in this way.

@@ -15,6 +15,7 @@ import (
 	"kojisnap/kojisnap/narrow"
 	"kojisnap/kojisnap/relation"
 	"kojisnap/kojisnap/repository"
+	"kojisnap/kojisnap/seedtest"
 )
 
 // everythingOptions ask for everything.
@@ -139,7 +140,7 @@ func TestEverythingNarrowed(t *testing.T) {
 		_, whole := sourcetest.PullSource(t, src, sourcetest.Store(t), o)
 		asked := [][]string{{"*"}, {"f42*", "!f42-infra"}, {"f42-compose", "f43"}, {"no such tag"}, {"f42-nothing*"}}
 		for i, tag := range whole.Manifest.Scope.All {
-			if since == 0 || i%4 == 0 {
+			if i%4 == 0 || since == 0 && (i%2 == 0 || seedtest.Long()) {
 				asked = append(asked, []string{tag.Name})
 			}
 		}

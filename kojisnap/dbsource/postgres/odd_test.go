@@ -57,7 +57,8 @@ func TestOddValues(t *testing.T) {
 
 // TestExceptions: rows that no hub shows as they are differ as the list of exceptions says, and no others do.
 func TestExceptions(t *testing.T) {
-	dsn, c := production(t)
+	dsn := dbtest.Production(t)
+	c := hubOf(t, dsn, hubtest.Options{})
 	dbtest.Exec(t, dsn, `SET session_replication_role = replica;
 		UPDATE build SET extra = '{"b":1,   "a" : 2}' WHERE id = 36;
 		UPDATE build SET source = E'git\b\f\x0bcontrol' WHERE id = 35;

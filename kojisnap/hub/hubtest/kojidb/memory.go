@@ -8,6 +8,8 @@ import (
 	"maps"
 	"strings"
 	"sync"
+
+	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 )
 
 // Memory is a database in memory. Its methods may be called concurrently. A call keeps the rows that it began
@@ -20,6 +22,21 @@ type Memory struct {
 // Rows reads every TABLE.tsv at the root of files: PostgreSQL's COPY text with
 // a header line.
 func Rows(files fs.FS) (*Memory, error) {
+	read := readTables
+	if files == kojiprod.Rows() {
+		read = func(fs.FS) (map[string]*Table, error) { return recorded() }
+	}
+	tables, err := read(files)
+	if err != nil {
+		return nil, err
+	}
+	return NewMemory(maps.Clone(tables)), nil
+}
+
+// recorded are the tables of package kojiprod. Most tests begin with them; tables never change, so they are read once.
+var recorded = sync.OnceValues(func() (map[string]*Table, error) { return readTables(kojiprod.Rows()) })
+
+func readTables(files fs.FS) (map[string]*Table, error) {
 	names, err := fs.Glob(files, "*.tsv")
 	if err != nil {
 		return nil, err
@@ -40,7 +57,7 @@ func Rows(files fs.FS) (*Memory, error) {
 			return nil, err
 		}
 	}
-	return NewMemory(tables), nil
+	return tables, nil
 }
 
 // NewMemory makes a database of these tables, by name. It owns them from then on.

@@ -24,8 +24,10 @@ import (
 var data embed.FS
 
 // Rows returns the tables as TABLE.tsv: PostgreSQL's text format with a header
-// line, ordered by primary key.
-func Rows() fs.FS { return sub("testdata/rows") }
+// line, ordered by primary key. It is the same value each time.
+func Rows() fs.FS { return rows() }
+
+var rows = sync.OnceValue(func() fs.FS { return sub("testdata/rows") })
 
 // Recordings returns the recorded calls: index.json and the raw request and
 // response bodies that it names.
