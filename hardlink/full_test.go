@@ -18,8 +18,8 @@ func onlySmall(t testing.TB) *site { return newSite(t, "win-tool", "emptypkg") }
 // temporary file is left, and the next run completes.
 func TestFullAtAnyWrite(t *testing.T) {
 	base := onlySmall(t)
-	for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT} {
-		for n := 0; ; n++ {
+	for i, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT} {
+		for n := i % every(); ; n += every() {
 			s := &site{prod: base.prod, top: t.TempDir(), input: base.input, want: base.want}
 			e := s.engine(t)
 			a, err := e.Diff(t.Context(), s.plan(t))

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"kojisnap/hardlink"
+	"kojisnap/kojisnap/seedtest"
 	"kojisnap/volumes"
 	"kojisnap/volumes/volumestest"
 )
@@ -24,6 +25,15 @@ func onlyBash(t testing.TB) *site {
 	s := newSite(t, "bash", "glibc")
 	s.input = volumestest.Split(s.input, func(b volumes.BuildFiles) bool { return b.NVR() == "bash-5.3.0-2.fc42" })
 	return s
+}
+
+// every is how far apart the points are at which tests end a run or let an operation fail: each one of them is for the
+// long form. Cases that differ in little begin at different points.
+func every() int {
+	if seedtest.Long() {
+		return 1
+	}
+	return 3
 }
 
 // damage replaces a file by a changed one with the same time.

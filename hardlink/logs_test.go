@@ -286,7 +286,11 @@ func TestLogsOfAnotherTopdir(t *testing.T) {
 // After a kill at any moment of the conversion, the next run continues; meanwhile each log can be read.
 func TestKilledWhileMovingLogs(t *testing.T) {
 	for _, exchange := range []bool{true, false} {
-		for n := int64(0); ; n++ {
+		first := 0
+		if exchange {
+			first = 1 % every()
+		}
+		for n := int64(first); ; n += int64(every()) {
 			s := newSite(t, "bash")
 			s.addLogs(t, bashDir)
 			s.mustCopy(t)

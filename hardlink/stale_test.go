@@ -252,7 +252,7 @@ func TestStaleKeepsTheRestOfTheBuild(t *testing.T) {
 
 // After a kill between any two steps, the next run gives the right result.
 func TestStaleKilledAnywhere(t *testing.T) {
-	for n := int64(0); ; n++ {
+	for n := int64(0); ; n += int64(every()) {
 		s := onlyBash(t)
 		s.mustCopy(t)
 		s.unsign(t, "41526f0e")

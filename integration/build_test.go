@@ -3,7 +3,6 @@ package integration_test
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"testing"
 
 	"kojisnap/cmd/kojisnap/jsondoc"
+	"kojisnap/integration/programtest"
 )
 
 // withoutDebug is a flag of go build: what debuggers need, and packages do not have, takes longest to link.
@@ -31,12 +31,7 @@ func binary(t testing.TB) string {
 		if built.dir, built.err = os.MkdirTemp("", "kojisnap-bin-"); built.err != nil {
 			return
 		}
-		cmd := exec.Command("go", "build", withoutDebug, "-o", built.dir, "kojisnap/cmd/kojisnap")
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			built.err = fmt.Errorf("go build: %w: %s", err, out)
-		}
+		built.err = programtest.Build(filepath.Join(built.dir, "kojisnap"))
 	})
 	if built.err != nil {
 		t.Fatal(built.err)

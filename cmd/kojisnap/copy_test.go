@@ -13,20 +13,47 @@ import (
 	"kojisnap/kojisnap/store/s3/s3test"
 )
 
-// TestCopyFromS3: a bucket is a source like others, and its trouble has its exit code and a line.
-func TestCopyFromS3(t *testing.T) {
-	rows := modularRows(t)
-	hub := httptest.NewServer(hubtest.New(rows, hubtest.Options{}))
+// bucketSite is production with its files in a bucket, and a store with a snapshot of it.
+type bucketSite struct{ prod, at, store string }
+
+// loggedBuild is a file of the bucket that no row names.
+const loggedBuild = "packages/bash/5.3.0/2.fc42/data/logs/x86_64/build.log"
+
+// TestCopyFromBucket: a bucket is a source like others.
+func TestCopyFromBucket(t *testing.T) {
+	hub := httptest.NewServer(hubtest.New(modularRows(t), hubtest.Options{}))
 	defer hub.Close()
-	gone := httptest.NewServer(nil)
-	gone.Close()
 	srv := s3test.Start(t)
 	t.Setenv("AWS_MAX_ATTEMPTS", "1")
-	prod, store := t.TempDir(), t.TempDir()
-	if err := kojiprod.ExtractTree(prod); err != nil {
+	s := bucketSite{prod: t.TempDir(), store: t.TempDir()}
+	if err := kojiprod.ExtractTree(s.prod); err != nil {
 		t.Fatal(err)
 	}
-	kojisnapOK(t, "pull", "--hub", hub.URL+"/kojihub", "--tag", "f42-compose", "--store", store)
+	if err := os.MkdirAll(filepath.Dir(filepath.Join(s.prod, loggedBuild)), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(s.prod, loggedBuild), "built")
+	kojisnapOK(t, "pull", "--hub", hub.URL+"/kojihub", "--tag", "f42-compose", "--store", s.store)
+	s.at = srv.Upload(t, s.prod)
+	t.Run("shards", s.shards)
+	t.Run("builds", s.builds)
+}
+
+// ownStore is a copy of the store: a store knows what was copied of it.
+func (s bucketSite) ownStore(t *testing.T) string {
+	t.Helper()
+	own := t.TempDir()
+	if err := os.CopyFS(own, os.DirFS(s.store)); err != nil {
+		t.Fatal(err)
+	}
+	return own
+}
+
+// builds: all that a compose takes is copied from the bucket, whose trouble has its exit code and a line.
+func (s bucketSite) builds(t *testing.T) {
+	gone := httptest.NewServer(nil)
+	gone.Close()
+	store := s.ownStore(t)
 	copies := func(topdir string, more ...string) []string {
 		return append([]string{"copy", "--store", store, "--topdir", topdir, "--builds", "latest", "--writable-source"}, more...)
 	}
@@ -46,7 +73,7 @@ func TestCopyFromS3(t *testing.T) {
 		if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Symlink(prod, link); err != nil {
+		if err := os.Symlink(s.prod, link); err != nil {
 			t.Fatal(err)
 		}
 		out, errs, code := kojisnapRun(t, copies(topdir, test.args...)...)
@@ -55,45 +82,28 @@ func TestCopyFromS3(t *testing.T) {
 		}
 	}
 	topdir := t.TempDir()
-	at := srv.Upload(t, prod)
-	kojisnapOK(t, copies(topdir, "--source", at, "--env", "good")...)
+	kojisnapOK(t, copies(topdir, "--source", s.at, "--env", "good")...)
 	made, err := filepath.Glob(filepath.Join(topdir, "vol/staged/packages/bash/*/*/x86_64/*.rpm"))
 	if err != nil || len(made) == 0 {
 		t.Errorf("files %q, %v", made, err)
 	}
-	if out := kojisnapOK(t, copies(topdir, "--source", at, "--env", "good", "--dry-run")...); strings.Contains(out, "fetch ") {
+	if out := kojisnapOK(t, copies(topdir, "--source", s.at, "--env", "good", "--dry-run")...); strings.Contains(out, "fetch ") {
 		t.Errorf("left to do: %s", out)
 	}
 }
 
-// TestCopyShards: the command's flags, exit codes and documents; a bucket as source lists what no row names.
-func TestCopyShards(t *testing.T) {
-	rows := modularRows(t)
-	hub := httptest.NewServer(hubtest.New(rows, hubtest.Options{}))
-	defer hub.Close()
-	srv := s3test.Start(t)
-	prod, store, topdir := t.TempDir(), t.TempDir(), t.TempDir()
-	if err := kojiprod.ExtractTree(prod); err != nil {
-		t.Fatal(err)
-	}
-	const log = "packages/bash/5.3.0/2.fc42/data/logs/x86_64/build.log"
-	if err := os.MkdirAll(filepath.Dir(filepath.Join(prod, log)), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(prod, log), []byte("built"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	kojisnapOK(t, "pull", "--hub", hub.URL+"/kojihub", "--tag", "f42-compose", "--store", store)
-	at := srv.Upload(t, prod)
+// shards: the command's flags, exit codes and documents; a bucket as source lists what no row names.
+func (s bucketSite) shards(t *testing.T) {
+	topdir, store := t.TempDir(), s.ownStore(t)
 	shards := func(more ...string) []string {
-		return append([]string{"copy", "--store", store, "--topdir", topdir, "--source", at, "--builds", "all"}, more...)
+		return append([]string{"copy", "--store", store, "--topdir", topdir, "--source", s.at, "--builds", "all"}, more...)
 	}
 	for _, bad := range []string{"0/4", "5/4", "x/y", "1", "4+1/4"} {
 		if out, errs, code := kojisnapRun(t, shards("--shard", bad)...); code != exit.Usage || out != "" || !strings.Contains(errs, "--shard") {
 			t.Errorf("--shard %s: %d, %q, %q", bad, code, out, errs)
 		}
 	}
-	if _, errs, code := kojisnapRun(t, "copy", "--store", store, "--topdir", topdir, "--source", at, "--shard", "1/2"); code != exit.Usage || !strings.Contains(errs, "--builds all") {
+	if _, errs, code := kojisnapRun(t, "copy", "--store", store, "--topdir", topdir, "--source", s.at, "--shard", "1/2"); code != exit.Usage || !strings.Contains(errs, "--builds all") {
 		t.Errorf("--shard alone: %d, %q", code, errs)
 	}
 	if _, errs, code := kojisnapRun(t, shards("--status")...); code != exit.Error || !strings.Contains(errs, "there is no plan") {
@@ -108,7 +118,7 @@ func TestCopyShards(t *testing.T) {
 		t.Errorf("status of nothing: %d, %q, %q", code, out, errs)
 	}
 	kojisnapOK(t, shards("--shard", "0+1/2")...)
-	if text, err := os.ReadFile(filepath.Join(topdir, "vol/staged", log)); string(text) != "built" {
+	if text, err := os.ReadFile(filepath.Join(topdir, "vol/staged", loggedBuild)); string(text) != "built" {
 		t.Errorf("the log: %q, %v", text, err)
 	}
 	if out := kojisnapOK(t, shards("--status", "--json")...); !strings.Contains(out, `"done": 1`) && !strings.Contains(out, `"done":1`) {

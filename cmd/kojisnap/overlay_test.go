@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,20 +10,15 @@ import (
 	"kojisnap/cmd/kojisnap/exit"
 	"kojisnap/dbsync/book"
 	"kojisnap/dbsync/dbtest"
-	"kojisnap/kojisnap/hub/hubtest"
 )
 
 // TestOverlayFile: a line for each fault of an overlay, and its effect in a dry run.
 func TestOverlayFile(t *testing.T) {
-	rows := modularRows(t)
-	srv := httptest.NewServer(hubtest.New(rows, hubtest.Options{}))
-	defer srv.Close()
-	store, db := t.TempDir(), dbtest.Fresh(t)
+	h := newOddHub(t)
 	file := filepath.Join(t.TempDir(), "overlay.toml")
-	pull := []string{"--hub", srv.URL + "/kojihub", "--tag", "f42-compose", "--store", store}
-	kojisnapOK(t, append([]string{"pull"}, pull...)...)
-	kojisnapOK(t, "init", "--db", db, "--env", "stg")
-	load := []string{"load", "--db", db, "--env", "stg", "--store", store, "--overlay", file}
+	load := append(h.load(h.store, h.db), "--overlay", file)
+	sync := append(h.pull(h.store), "--db", h.db, "--env", "stg", "--overlay", file, "--topdir", t.TempDir(), "--no-verify")
+	sync[0] = "sync"
 
 	faults := func(text string, want string, code int, args ...string) {
 		t.Helper()
@@ -36,12 +30,12 @@ func TestOverlayFile(t *testing.T) {
 	}
 	malformed := "kojisnap: FILE:2: \"user.name\": want a text in quotes, not a whole number\nkojisnap: FILE:3: unknown key \"hosts\"\n"
 	faults("[[user]]\nname = 1\n[[hosts]]\n", malformed, exit.Usage, load...)
-	faults("[[user]]\nname = 1\n[[hosts]]\n", malformed, exit.Usage, append([]string{"sync", "--db", db, "--env", "stg", "--overlay", file, "--topdir", t.TempDir(), "--no-verify"}, pull...)...)
+	faults("[[user]]\nname = 1\n[[hosts]]\n", malformed, exit.Usage, sync...)
 	faults("[[user]]\nname = \"a\"\npermissions = [\"nix\", \"nox\"]\n", "kojisnap: FILE:3: user \"a\": there is no permission \"nix\"\nkojisnap: FILE:3: user \"a\": there is no permission \"nox\"\n", exit.Error, load...)
 
 	write(t, file, "[[user]]\nname = \"alice\"\npermissions = [\"admin\"]\n")
 	out, errs, code := kojisnapRun(t, append(load, "--dry-run")...)
-	if code != exit.NotReady || errs != "" || !strings.Contains(out, "\ninsert 1 user_perms\n") || !strings.Contains(out, "\noverlay: add user alice: permission admin\n") {
+	if code != exit.NotReady || errs != "" || !strings.Contains("\n"+out, "\ninsert 1 user_perms\n") || !strings.Contains(out, "\noverlay: add user alice: permission admin\n") {
 		t.Errorf("dry run: %d, %q, %q", code, out, errs)
 	}
 	var rep book.LoadReport
@@ -56,4 +50,10 @@ func TestOverlayFile(t *testing.T) {
 	}
 }
 
-func TestMain(m *testing.M) { os.Exit(dbtest.Main(m)) }
+func TestMain(m *testing.M) {
+	code := dbtest.Main(m)
+	if served.store != "" {
+		os.RemoveAll(served.store)
+	}
+	os.Exit(code)
+}

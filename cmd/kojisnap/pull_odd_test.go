@@ -4,9 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -27,15 +31,49 @@ type oddHub struct {
 	conn  *pgx.Conn
 }
 
+// served is a hub that serves the rows of one test at a time, always at the same URL: what was pulled from it and loaded
+// once is there for every test.
+var served struct {
+	sync.Mutex // of the test that is served
+	hub        atomic.Pointer[hubtest.Server]
+	url        string
+	store      string // with a snapshot of the rows as they were made
+}
+
+// serveRows serves rows until the test ends.
+func serveRows(t *testing.T, rows *hubtest.Memory) (url string) {
+	t.Helper()
+	served.Lock()
+	t.Cleanup(served.Unlock)
+	served.hub.Store(hubtest.New(rows, hubtest.Options{}))
+	if served.url == "" {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { served.hub.Load().ServeHTTP(w, r) }))
+		served.url = srv.URL + "/kojihub" // as long as the process
+	}
+	return served.url
+}
+
 func newOddHub(t *testing.T) *oddHub {
 	t.Helper()
 	rows := modularRows(t)
-	srv := httptest.NewServer(hubtest.New(rows, hubtest.Options{}))
-	t.Cleanup(srv.Close)
-	h := &oddHub{t: t, rows: rows, url: srv.URL + "/kojihub", store: t.TempDir(), db: dbtest.Fresh(t)}
-	kojisnapOK(t, "init", "--db", h.db, "--env", "stg")
-	kojisnapOK(t, h.pull(h.store)...)
-	kojisnapOK(t, h.load(h.store, h.db)...)
+	h := &oddHub{t: t, rows: rows, url: serveRows(t, rows), store: t.TempDir()}
+	if served.store == "" {
+		dir, err := os.MkdirTemp("", "kojisnap-production-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		served.store = dir
+		kojisnapOK(t, h.pull(dir)...)
+	}
+	if err := os.CopyFS(h.store, os.DirFS(served.store)); err != nil {
+		t.Fatal(err)
+	}
+	h.db = dbtest.Template(t, "pulled", func(dsn string) error {
+		kojisnapOK(t, "init", "--db", dsn, "--env", "stg")
+		kojisnapOK(t, h.load(h.store, dsn)...)
+		return nil
+	})
+	dbtest.Exec(t, h.db, "UPDATE kojisnap.mark SET (database, oid) = (SELECT datname, oid FROM pg_database WHERE datname = current_database())")
 	h.conn = connect(t, h.db)
 	return h
 }

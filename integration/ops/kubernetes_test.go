@@ -15,7 +15,7 @@ func TestKubernetes(t *testing.T) {
 	if o := run(t, module, environ, "go", "mod", "download"); o.code != 0 {
 		lacking(t, "needs the modules of scripts/scriptstest/go.mod: "+o.stderr)
 	}
-	o := run(t, module, environ, "go", "test", "-vet=off", "-count=1", "-v", "./...")
+	o := run(t, module, environ, "go", "test", "-vet=off", "-ldflags=-s -w", "-count=1", "-v", "./...")
 	if o.code != 0 {
 		t.Errorf("exit code %d\n%s%s", o.code, o.stdout, o.stderr)
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"kojisnap/dbsync/dbtest"
+	"kojisnap/integration/programtest"
 )
 
 func TestMain(m *testing.M) {
@@ -42,10 +43,7 @@ func program(t testing.TB) string {
 		if built.err = os.Chmod(built.dir, 0o755); built.err != nil {
 			return
 		}
-		out, err := exec.Command(scripts+"/packaging/build", filepath.Join(built.dir, "kojisnap")).CombinedOutput()
-		if err != nil {
-			built.err = errors.New(err.Error() + ": " + string(out))
-		}
+		built.err = programtest.Build(filepath.Join(built.dir, "kojisnap"))
 	})
 	if built.err != nil {
 		t.Fatal(built.err)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
@@ -103,10 +104,16 @@ func byArchive(t testing.TB, table string) map[string]map[string]string {
 	return m
 }
 
-// rows reads TABLE.tsv. The columns read here need no unescaping: they hold names
+// tables are the rows that were read. Nobody changes them.
+var tables sync.Map
+
+// rows reads TABLE.tsv, once for all tests. The columns read here need no unescaping: they hold names
 // and numbers.
 func rows(t testing.TB, table string) []map[string]string {
 	t.Helper()
+	if known, ok := tables.Load(table); ok {
+		return known.([]map[string]string)
+	}
 	b, err := fs.ReadFile(kojiprod.Rows(), table+".tsv")
 	if err != nil {
 		t.Fatal(err)
@@ -125,6 +132,7 @@ func rows(t testing.TB, table string) []map[string]string {
 		}
 		out = append(out, row)
 	}
+	tables.Store(table, out)
 	return out
 }
 

@@ -21,6 +21,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"kojisnap/integration/programtest"
 )
 
 // Image says what an image has.
@@ -235,18 +237,12 @@ var libraryLayer = sync.OnceValues(func() ([]byte, error) {
 	return b.Bytes(), errors.Join(err, w.Close())
 })
 
-var build sync.Mutex
-
 // Program builds kojisnap without cgo, as packages have it, in a directory that all users can read.
 func Program(t testing.TB) string {
 	t.Helper()
-	build.Lock()
-	defer build.Unlock()
 	path := filepath.Join(t.TempDir(), "kojisnap")
-	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", path, "kojisnap/cmd/kojisnap")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v: %s", err, out)
+	if err := programtest.Build(path); err != nil {
+		t.Fatal(err)
 	}
 	return path
 }
