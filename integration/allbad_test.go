@@ -113,14 +113,13 @@ func (w *env) firstActive(t *testing.T, table, column string) int64 {
 // at once. A sync keeps back these things, names each once, and does all else, at every run.
 func TestEverythingBad(t *testing.T) {
 	t.Parallel()
-	w := newEnv(t)
+	w := newMarkedEnv(t)
 	s3 := s3test.StartParallel(t)
 	if s3.Endpoint == "" {
 		t.Skip("KOJISNAP_TEST_S3 is given: nothing can be put before its server")
 	}
 	store, refused := s3.Strict(t)
 	source, denied := denying(t)
-	w.init(t)
 	names, held := w.plantRows(t)
 	moreNames, moreHeld := w.spoil(t)
 	names, held = append(names, moreNames...), append(held, moreHeld...)

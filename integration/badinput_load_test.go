@@ -76,12 +76,10 @@ func TestBadSnapshot(t *testing.T) {
 		{"no such snapshot", func(t *testing.T, w *env) []string { return w.loadArgs("--snapshot", "7-0123456789ab") }, 1, []string{"7-0123456789ab"}},
 		{"hostile id", func(t *testing.T, w *env) []string { return w.loadArgs("--snapshot", "../../etc/passwd") }, 2, []string{`"../../etc/passwd"`}},
 		{"segment is missing", func(t *testing.T, w *env) []string {
-			w.init(t)
 			must(t, os.Remove(segment(t, w, "rpmsigs")))
 			return w.loadArgs()
 		}, 1, []string{"segments/", "no such file"}},
 		{"segment is damaged", func(t *testing.T, w *env) []string {
-			w.init(t)
 			path := segment(t, w, "rpminfo")
 			body, err := os.ReadFile(path)
 			must(t, err)
@@ -105,7 +103,7 @@ func TestBadSnapshot(t *testing.T) {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
 			w := newHubEnv(t)
-			w.addDatabase(t)
+			w.addMarked(t)
 			b.check(t, w)
 		})
 	}

@@ -13,9 +13,8 @@ import (
 // sync, until the row fits.
 func TestRowRefusedByStaging(t *testing.T) {
 	t.Parallel()
-	w := newEnv(t)
+	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose")
-	succeed(t, "init", "-c", c)
 	dbtest.Exec(t, w.dsn, "ALTER TABLE build ADD CONSTRAINT site_epoch CHECK (epoch IS NULL OR epoch < 9)")
 	where := hubtest.Values{"id": w.buildID(t, "bash/5.3.0/2.fc42")}
 	w.update(t, "build", where, hubtest.Values{"epoch": 9})

@@ -32,9 +32,8 @@ func TestClosure(t *testing.T) {
 	if out, err := exec.Command("dnf", "repoclosure", "--help").CombinedOutput(); err != nil {
 		skipOutsideCI(t, "needs dnf repoclosure: package dnf-plugins-core: "+string(out))
 	}
-	w := newEnv(t)
+	w := newMarkedEnv(t)
 	w.readOnly(t)
-	w.init(t)
 	c := w.config(t, "f42-compose")
 	succeed(t, "sync", "-c", c)
 	compose := filepath.Join(w.topdir, "compose/trial")

@@ -28,12 +28,10 @@ import (
 func TestEverythingLoads(t *testing.T) {
 	t.Parallel()
 	w := newHubEnv(t)
-	w.addDatabase(t)
-	w.init(t)
+	w.addMarked(t)
 	other := func() *env {
 		e := &env{prodRows: w.prodRows, prod: w.prod, prodURL: w.prodURL, topdir: t.TempDir(), store: w.store}
-		e.addDatabase(t)
-		e.init(t)
+		e.addMarked(t)
 		return e
 	}
 	seldom, some, alone := other(), other(), other()

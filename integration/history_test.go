@@ -37,9 +37,8 @@ func pinnedCalls(tags []string, event int) (calls []hub.Call) {
 func TestHistory(t *testing.T) {
 	t.Parallel()
 	const since = 200
-	w := newEnv(t)
+	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose", "f42-updates-testing")
-	w.init(t)
 	tags := []string{"f42-compose", "f42-updates-testing", "f42"}
 
 	// Without it history begins with the first snapshot, but for builds that were tagged and untagged in between,

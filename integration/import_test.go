@@ -21,8 +21,7 @@ func TestFullImportKilled(t *testing.T) {
 	sourcetest.Fill(t, production, w.prodRows)
 	everything := strings.TrimSpace(succeed(t, "pull", "--hub", w.prodURL, "--from-db", production, "--everything", "--event", "419", "--store", w.store.String()))
 	some := w.pull(t, lastEvent, "f42-compose").ID
-	w.addDatabase(t)
-	w.init(t)
+	w.addMarked(t)
 	conn, err := pgx.Connect(t.Context(), w.dsn)
 	must(t, err)
 	defer conn.Close(t.Context())
