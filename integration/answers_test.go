@@ -37,7 +37,7 @@ func TestSameAnswers(t *testing.T) {
 	}
 	t.Run("now", func(t *testing.T) { compare(t, w, tagCalls(t, w.prod, now, nil), atLeast) })
 	t.Run("event", func(t *testing.T) { compare(t, w, tagCalls(t, w.prod, atEvent, lastEvent), 2000) })
-	t.Run("builds", func(t *testing.T) { compare(t, w, buildCalls(t, w.prod), 5000) })
+	t.Run("builds", func(t *testing.T) { compare(t, w, buildCalls(t, w.prod), atLeast) })
 }
 
 func activeTags(t testing.TB, c *hub.Client) []string {
@@ -116,7 +116,8 @@ func buildCalls(t testing.TB, c *hub.Client) []hub.Call {
 	if len(ids) < 40 {
 		t.Fatalf("only %d tagged builds", len(ids))
 	}
-	for _, id := range slices.Sorted(maps.Keys(ids)) {
+	all := slices.Sorted(maps.Keys(ids))
+	for _, id := range seedtest.Some(all, len(all)/2) {
 		for _, method := range []string{"getBuild", "getBuildType", "listBuildRPMs", "getMavenBuild", "getWinBuild", "getImageBuild"} {
 			add(method, id)
 		}

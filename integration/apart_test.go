@@ -153,7 +153,7 @@ func TestLayoutRefused(t *testing.T) {
 			if after := w.state(t); after != before {
 				t.Error(firstDifference(before, after))
 			}
-			w.pull(t, lastEvent, "f42-compose")
+			w.pullOnce(t, "f42-compose")
 			before = w.state(t)
 			if o := kojisnapRun(t, w.copyArgs("--tag", "f42-compose")...); o.code != 1 || !strings.Contains(o.stderr, c.says) {
 				t.Errorf("copy: exit code %d: %s", o.code, o.stderr)

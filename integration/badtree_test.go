@@ -130,7 +130,7 @@ func glob(t testing.TB, patterns ...string) (paths []string) {
 func TestBadDirectories(t *testing.T) {
 	t.Parallel()
 	w := newEnv(t)
-	w.pull(t, lastEvent, "f42-compose")
+	w.pullOnce(t, "f42-compose")
 	names, heldBuilds := w.spoil(t)
 	run := w.nobody(t)
 	must(t, os.Chmod(filepath.Join(w.prodTree, "packages/filesystem"), 0o700))

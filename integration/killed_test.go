@@ -96,13 +96,13 @@ func TestLoadKilled(t *testing.T) {
 		table  string
 		signal syscall.Signal
 	}
+	before := w.database(t, "")                  // and after each of them
 	for _, point := range seedtest.Some([]point{ // the first, the third and the last are one of each signal
 		{"rpminfo", syscall.SIGTERM}, {"events", syscall.SIGKILL}, {"tag_updates", syscall.SIGINT}, {"build", syscall.SIGKILL}, {"rpmsigs", syscall.SIGKILL},
 		{"kojisnap.tag", syscall.SIGKILL},
 	}, 3) {
 		t.Run(fmt.Sprint(point.table, " ", point.signal), func(t *testing.T) {
 			dbtest.Exec(t, w.dsn, "CREATE TRIGGER stall BEFORE INSERT OR UPDATE ON "+point.table+" FOR EACH STATEMENT EXECUTE FUNCTION stall()")
-			before := w.database(t, "")
 			var pid int32
 			r := start(t, w.loadArgs()...)
 			r.until("it stalled", func() bool {
@@ -149,7 +149,7 @@ func TestWaitFor(t *testing.T) {
 	t.Parallel()
 	w := newHubEnv(t)
 	w.addMarked(t)
-	w.pull(t, lastEvent, "f42")
+	w.pullOnce(t, "f42")
 	lock := filepath.Join(t.TempDir(), "compose.lock")
 	f, err := os.Create(lock)
 	must(t, err)
