@@ -113,14 +113,13 @@ func (w *env) firstActive(t *testing.T, table, column string) int64 {
 // at once. A sync keeps back these things, names each once, and does all else, at every run.
 func TestEverythingBad(t *testing.T) {
 	t.Parallel()
-	w := newEnv(t)
+	w := newMarkedEnv(t)
 	s3 := s3test.StartParallel(t)
 	if s3.Endpoint == "" {
 		t.Skip("KOJISNAP_TEST_S3 is given: nothing can be put before its server")
 	}
 	store, refused := s3.Strict(t)
 	source, denied := denying(t)
-	w.init(t)
 	names, held := w.plantRows(t)
 	moreNames, moreHeld := w.spoil(t)
 	names, held = append(names, moreNames...), append(held, moreHeld...)
@@ -146,8 +145,9 @@ func TestEverythingBad(t *testing.T) {
 	must(t, exec.Command("sh", "-c", "chmod 700 "+w.prodTree+"/packages/coreutils/*/*/data/extra").Run())
 	must(t, exec.Command("chown", "-R", "root", filepath.Join(w.topdir, "vol/staged/.kojisnap-tmp")).Run())
 
-	for range 2 {
-		o := run("sync", "-c", c)
+	var o outcome
+	for _, args := range [][]string{{"sync", "-c", c}, {"sync", "-c", c, "--json"}} {
+		o = run(args...)
 		if o.code != 3 || strings.Count(o.stderr, "temporary files are left") != 1 {
 			t.Fatalf("exit code %d: %s", o.code, o.stderr)
 		}
@@ -157,7 +157,6 @@ func TestEverythingBad(t *testing.T) {
 		t.Errorf("the store refused %d requests, the second source denied %d", refused.Load(), denied.Load())
 	}
 	var r kojisnap.SyncResult
-	o := run("sync", "-c", c, "--json")
 	must(t, json.Unmarshal([]byte(o.stdout), &r))
 	if o.code != 3 || r.Pull == nil || r.Copy == nil || r.Load == nil || r.Verify == nil {
 		t.Fatalf("exit code %d: %s", o.code, o.stderr)

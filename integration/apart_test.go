@@ -74,14 +74,18 @@ func TestPackagesApart(t *testing.T) {
 			succeed(t, "doctor", "-c", c)
 			succeed(t, "sync", "-c", c)
 			w.checkSymlinks(t)
+			again := []string{"sync", "-c", c}
+			if !seedtest.Long() { // the first sync's verify has looked
+				again = append(again, "--no-verify")
+			}
 			// Symlinks are switched, and those that were broken are made again.
 			link := filepath.Join(w.topdir, "packages/bash/5.3.0/2.fc42")
 			must(t, os.Remove(link))
-			if o := kojisnapRun(t, "sync", "-c", c); o.code != 0 || !strings.Contains(o.stderr, "bash/5.3.0/2.fc42") {
+			if o := kojisnapRun(t, again...); o.code != 0 || !strings.Contains(o.stderr, "bash/5.3.0/2.fc42") {
 				t.Errorf("exit code %d: %s", o.code, o.stderr)
 			}
-			succeed(t, removing(t, "sync", "-c", c, "--builds", "none")...)
-			if o := kojisnapRun(t, "sync", "-c", c, "--owner", "nobody", "--mode", "0644"); o.code != 0 {
+			succeed(t, removing(t, append(again[:len(again):len(again)], "--builds", "none")...)...)
+			if o := kojisnapRun(t, append(again[:len(again):len(again)], "--owner", "nobody", "--mode", "0644")...); o.code != 0 {
 				t.Errorf("exit code %d: %s", o.code, o.stderr)
 			}
 			w.checkSymlinks(t)
@@ -149,7 +153,7 @@ func TestLayoutRefused(t *testing.T) {
 			if after := w.state(t); after != before {
 				t.Error(firstDifference(before, after))
 			}
-			w.pull(t, lastEvent, "f42-compose")
+			w.pullOnce(t, "f42-compose")
 			before = w.state(t)
 			if o := kojisnapRun(t, w.copyArgs("--tag", "f42-compose")...); o.code != 1 || !strings.Contains(o.stderr, c.says) {
 				t.Errorf("copy: exit code %d: %s", o.code, o.stderr)

@@ -39,7 +39,11 @@ func TestAttack(t *testing.T) {
 		a.config = filepath.Join(t.TempDir(), "attack.toml")
 		must(t, os.WriteFile(a.config, []byte(text), 0o644))
 		succeed(t, "sync", "-c", a.config, "--no-verify")
-		for range 8 {
+		rounds := 5
+		if seedtest.Long() {
+			rounds = 8
+		}
+		for range rounds {
 			for range 1 + a.rnd.IntN(3) {
 				a.do(t)
 			}

@@ -11,7 +11,7 @@ import (
 
 func TestBadDatabase(t *testing.T) {
 	t.Parallel()
-	pulled := func(t *testing.T, w *env) { w.pull(t, lastEvent, "f42") }
+	pulled := func(t *testing.T, w *env) { w.pullOnce(t, "f42") }
 	for _, b := range []bad{
 		{"not marked", func(t *testing.T, w *env) []string { pulled(t, w); return w.loadArgs() }, 1, []string{"kojisnap init"}},
 		{"not Koji's", func(t *testing.T, w *env) []string {
@@ -68,7 +68,7 @@ func TestBadDatabase(t *testing.T) {
 func TestBadSnapshot(t *testing.T) {
 	t.Parallel()
 	segment := func(t *testing.T, w *env, relation string) string {
-		snap := w.pull(t, lastEvent, "f42")
+		snap := w.pullOnce(t, "f42")
 		return filepath.Join(w.store.String(), snap.Relation(relation).Segments[0].Object())
 	}
 	for _, b := range []bad{
@@ -76,12 +76,10 @@ func TestBadSnapshot(t *testing.T) {
 		{"no such snapshot", func(t *testing.T, w *env) []string { return w.loadArgs("--snapshot", "7-0123456789ab") }, 1, []string{"7-0123456789ab"}},
 		{"hostile id", func(t *testing.T, w *env) []string { return w.loadArgs("--snapshot", "../../etc/passwd") }, 2, []string{`"../../etc/passwd"`}},
 		{"segment is missing", func(t *testing.T, w *env) []string {
-			w.init(t)
 			must(t, os.Remove(segment(t, w, "rpmsigs")))
 			return w.loadArgs()
 		}, 1, []string{"segments/", "no such file"}},
 		{"segment is damaged", func(t *testing.T, w *env) []string {
-			w.init(t)
 			path := segment(t, w, "rpminfo")
 			body, err := os.ReadFile(path)
 			must(t, err)
@@ -90,7 +88,7 @@ func TestBadSnapshot(t *testing.T) {
 			return w.loadArgs()
 		}, 6, []string{"segments/", "damaged"}},
 		{"manifest is damaged", func(t *testing.T, w *env) []string {
-			snap := w.pull(t, lastEvent, "f42")
+			snap := w.pullOnce(t, "f42")
 			path := filepath.Join(w.store.String(), "snapshots", snap.ID+".json")
 			body, err := os.ReadFile(path)
 			must(t, err)
@@ -105,7 +103,7 @@ func TestBadSnapshot(t *testing.T) {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
 			w := newHubEnv(t)
-			w.addDatabase(t)
+			w.addMarked(t)
 			b.check(t, w)
 		})
 	}

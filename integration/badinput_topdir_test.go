@@ -13,29 +13,29 @@ func TestBadTopdir(t *testing.T) {
 	t.Parallel()
 	for _, b := range []bad{
 		{"missing", func(t *testing.T, w *env) []string {
-			w.pull(t, lastEvent, "f42")
+			w.pullOnce(t, "f42")
 			return w.copyArgs("--topdir", filepath.Join(w.topdir, "missing"))
 		}, 1, []string{"topdir", "missing"}},
 		{"missing, and no source", func(t *testing.T, w *env) []string {
-			w.pull(t, lastEvent, "f42")
+			w.pullOnce(t, "f42")
 			return []string{"copy", "--store", w.store.String(), "--topdir", filepath.Join(w.topdir, "missing")}
 		}, 1, []string{"topdir", "missing"}},
 		{"the read-only volume itself", func(t *testing.T, w *env) []string {
-			w.pull(t, lastEvent, "f42")
+			w.pullOnce(t, "f42")
 			return w.copyArgs("--topdir", w.prodTree)
 		}, 1, []string{"read-only volume"}},
 		{"below the read-only volume", func(t *testing.T, w *env) []string {
-			w.pull(t, lastEvent, "f42")
+			w.pullOnce(t, "f42")
 			return w.copyArgs("--topdir", filepath.Join(w.prodTree, "repos"))
 		}, 1, []string{"read-only volume"}},
 		{"nothing mounted", func(t *testing.T, w *env) []string {
-			w.pull(t, lastEvent, "f42")
+			w.pullOnce(t, "f42")
 			empty := filepath.Join(filepath.Dir(w.prodTree), "mnt-prod")
 			must(t, os.Mkdir(empty, 0o755))
 			return []string{"copy", "--topdir", w.topdir, "--store", w.store.String(), "--source", empty}
 		}, 1, []string{"mnt-prod: nothing is mounted there"}},
 		{"a tree that is half restored", func(t *testing.T, w *env) []string {
-			w.pull(t, lastEvent, "f42")
+			w.pullOnce(t, "f42")
 			for _, pattern := range []string{"[a-k]*", "[p-z]*"} {
 				gone, err := filepath.Glob(filepath.Join(w.prodTree, "packages", pattern))
 				must(t, err)
@@ -46,13 +46,13 @@ func TestBadTopdir(t *testing.T) {
 			return w.copyArgs()
 		}, 1, []string{"read-only volume", "is not the tree of this snapshot, or not all of it: of "}},
 		{"a toplink that leads elsewhere", func(t *testing.T, w *env) []string {
-			w.pull(t, lastEvent, "f42")
+			w.pullOnce(t, "f42")
 			must(t, os.MkdirAll(filepath.Join(w.topdir, "vol/staged/packages"), 0o755))
 			must(t, os.Symlink("..", filepath.Join(w.topdir, "vol/staged/toplink")))
 			return w.copyArgs()
 		}, 1, []string{"vol/staged/toplink", "does not lead to topdir"}},
 		{"no source", func(t *testing.T, w *env) []string {
-			w.pull(t, lastEvent, "f42")
+			w.pullOnce(t, "f42")
 			return []string{"copy", "--topdir", w.topdir, "--store", w.store.String()}
 		}, 1, []string{"--source"}},
 	} {
@@ -71,7 +71,7 @@ func TestFullTopdir(t *testing.T) {
 	t.Parallel()
 	w := newHubEnv(t)
 	w.addTree(t)
-	w.pull(t, lastEvent, "f42")
+	w.pullOnce(t, "f42")
 	const size = 600 << 10
 	if err := syscall.Mount("tmpfs", w.topdir, "tmpfs", 0, fmt.Sprintf("size=%d", size)); err != nil {
 		t.Skipf("mounting a tmpfs: %v", err)
@@ -94,7 +94,7 @@ func TestDamagedSource(t *testing.T) {
 	t.Parallel()
 	w := newHubEnv(t)
 	w.addTree(t)
-	w.pull(t, lastEvent, "f42")
+	w.pullOnce(t, "f42")
 	const rpm = "packages/filesystem/3.18/36.fc42/x86_64/filesystem-3.18-36.fc42.x86_64.rpm"
 	path := filepath.Join(w.prodTree, rpm)
 	body, err := os.ReadFile(path)

@@ -130,22 +130,22 @@ func glob(t testing.TB, patterns ...string) (paths []string) {
 func TestBadDirectories(t *testing.T) {
 	t.Parallel()
 	w := newEnv(t)
-	w.pull(t, lastEvent, "f42-compose")
+	w.pullOnce(t, "f42-compose")
 	names, heldBuilds := w.spoil(t)
 	run := w.nobody(t)
 	must(t, os.Chmod(filepath.Join(w.prodTree, "packages/filesystem"), 0o700))
 	must(t, exec.Command("sh", "-c", "chmod 700 "+w.prodTree+"/packages/coreutils/*/*/data/extra").Run())
 	must(t, exec.Command("chown", "-R", "root", filepath.Join(w.topdir, "vol/staged/.kojisnap-tmp")).Run())
 	args := w.copyArgs("--tag", "f42-compose", "--sigkey", "41526f0e", "--sigkey", "")
-	for range 2 {
-		o := run(args...)
+	var o outcome
+	for _, more := range []string{"--json=false", "--json"} {
+		o = run(append(args, more)...)
 		if o.code != 3 || strings.Count(o.stderr, "temporary files are left") != 1 {
 			t.Errorf("exit code %d: %s", o.code, o.stderr)
 		}
 		namedOnce(t, o.stderr, names...)
 	}
 	var r kojisnap.CopyResult
-	o := run(append(args, "--json")...)
 	must(t, json.Unmarshal([]byte(o.stdout), &r))
 	if o.code != 3 || len(r.Held) != len(names) {
 		t.Errorf("exit code %d, held %+v", o.code, r.Held)

@@ -54,11 +54,12 @@ type outcome struct {
 	stdout, stderr string
 }
 
-// cleanEnv has no configuration of this machine's, and no PG… of the environment, but what s3test says of its server.
+// cleanEnv has no configuration of this machine's, and no PG… of the environment, but what s3test says of its server, and
+// how often memory is collected: scripts/test has that less often, as processes that end soon need it.
 func cleanEnv(t testing.TB) []string {
 	env := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "TMPDIR=" + os.TempDir()}
 	for _, setting := range os.Environ() {
-		if strings.HasPrefix(setting, "AWS_") {
+		if strings.HasPrefix(setting, "AWS_") || strings.HasPrefix(setting, "GOGC=") {
 			env = append(env, setting)
 		}
 	}

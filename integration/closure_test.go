@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"kojisnap/kojisnap/seedtest"
 	"kojisnap/kojisnap/trial"
 )
 
@@ -29,12 +30,13 @@ func TestClosure(t *testing.T) {
 			skipOutsideCI(t, "needs "+program+": packages createrepo-c, dnf and dnf-plugins-core of Debian")
 		}
 	}
-	if out, err := exec.Command("dnf", "repoclosure", "--help").CombinedOutput(); err != nil {
-		skipOutsideCI(t, "needs dnf repoclosure: package dnf-plugins-core: "+string(out))
+	if os.Getenv("KOJISNAP_TEST_ALL") == "" { // there it fails below
+		if out, err := exec.Command("dnf", "repoclosure", "--help").CombinedOutput(); err != nil {
+			skipOutsideCI(t, "needs dnf repoclosure: package dnf-plugins-core: "+string(out))
+		}
 	}
-	w := newEnv(t)
+	w := newMarkedEnv(t)
 	w.readOnly(t)
-	w.init(t)
 	c := w.config(t, "f42-compose")
 	succeed(t, "sync", "-c", c)
 	compose := filepath.Join(w.topdir, "compose/trial")
@@ -60,6 +62,9 @@ func TestClosure(t *testing.T) {
 		}
 		if got := repoclosure(t, repo); !slices.Equal(got, want) {
 			t.Errorf("%s: unmet %q, want %q", arch, got, want)
+		}
+		if !seedtest.Long() && want == nil { // where nothing is unmet, the short form trusts production's own files
+			continue
 		}
 		prod := filepath.Join(t.TempDir(), "compose")
 		_, err := trial.Make(t.Context(), trial.Options{Dir: prod, Trees: []trial.Tree{{Dir: arch, RPMs: same}}})

@@ -209,9 +209,8 @@ func TestNoRemovalUnderComposes(t *testing.T) {
 // named before, which the compose, or one whose package set it uses again, may have on record.
 func TestComposeAtAnOlderEvent(t *testing.T) {
 	t.Parallel()
-	w := newEnv(t)
+	w := newMarkedEnv(t)
 	w.readOnly(t)
-	w.init(t)
 	c := w.config(t, "f42-compose")
 	succeed(t, "sync", "-c", c)
 	paths := func() map[string]string {

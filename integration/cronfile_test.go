@@ -67,10 +67,9 @@ func TestCronFile(t *testing.T) {
 	if len(c.jobs) != 2 || !strings.Contains(strings.Join(c.environ, " "), "MAILTO=") {
 		t.Fatalf("jobs %q, environment %q", c.jobs, c.environ)
 	}
-	w := newEnv(t)
+	w := newMarkedEnv(t)
 	w.nobody(t) // gives that user what it needs
 	w.readOnly(t)
-	w.init(t)
 	config := w.config(t, "f42-compose")
 	text, err := os.ReadFile(config)
 	must(t, err)

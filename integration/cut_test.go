@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"kojisnap/kojisnap/repository"
+	"kojisnap/kojisnap/seedtest"
 	"kojisnap/kojisnap/snapfile"
 	"kojisnap/kojisnap/store/dir"
 )
@@ -66,18 +67,19 @@ func TestPullKilled(t *testing.T) {
 	args := func(store, event string) []string {
 		return []string{"pull", "--hub", srv.URL + "/kojihub", "--tag", "f42-compose", "--tag", "f43-build", "--event", event, "--store", store}
 	}
-	for _, test := range []struct {
+	type cut struct {
 		name   string
 		base   string // event of an earlier snapshot
 		at     string // in the request that gets no answer
 		signal syscall.Signal
 		done   []string // what is not asked for again
-	}{
+	}
+	for _, test := range seedtest.Some([]cut{ // the first and the last are both signals and both kinds of pull
 		{"kill -9", "", "listChannels", syscall.SIGKILL, []string{">tag_listing<", ">getBuild<", ">listRPMs<", ">queryRPMSigs<", ">listArchives<"}},
 		{"kill -9 of what is new", "360", "listChannels", syscall.SIGKILL, []string{">tag_listing<", ">getBuild<", ">listRPMs<", ">queryRPMSigs<", ">listArchives<"}},
 		{"Ctrl-C", "", "queryRPMSigs", syscall.SIGINT, []string{">tag_listing<"}},
 		{"Ctrl-C of what is new", "360", "queryRPMSigs", syscall.SIGINT, []string{">tag_listing<", ">completeAfter<"}},
-	} {
+	}, 2) {
 		t.Run(test.name, func(t *testing.T) {
 			whole, cut := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "cut")
 			for _, at := range []string{whole, cut} {

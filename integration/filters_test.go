@@ -99,14 +99,13 @@ func TestPackageFilters(t *testing.T) {
 // builds were copied before stays copied.
 func TestUndecideds(t *testing.T) {
 	t.Parallel()
-	w := newEnv(t)
+	w := newMarkedEnv(t)
 	w.tagFiltered(t, "plain", 1000, `^(bash|vim)$`)
 	w.tagFiltered(t, "named", 1001, `\N{LATIN SMALL LETTER G}(it|cc)`) // Python 3.8 and later
 	w.tagFiltered(t, "slow", 1002, `glib|fedora(([a-z-])*([a-z-])*([a-z-])*)*[0-9]$`)
 	w.tagFiltered(t, "broken", 1003, `*bash`)
 	w.tagFiltered(t, "edited", 1004, `rust`)
 	c := w.config(t, "plain", "named", "slow", "broken", "edited")
-	succeed(t, "init", "-c", c)
 
 	// Without the others all is well.
 	if o := kojisnapRun(t, "sync", "-c", c, "--no-verify", "--compose-tag", "edited", "--compose-tag", "plain"); o.code != 0 || o.stderr != "" {

@@ -56,14 +56,16 @@ func newFleetSite(t testing.TB, shards, rpms int, size int64, queue string) *fle
 	for _, dir := range []string{f.prod, f.topdir} {
 		must(t, os.Mkdir(dir, 0o755))
 	}
+	f.snapshot = storeOnce(t, "fleet", f.store, func(at string) string {
+		s, err := dir.Open(at)
+		must(t, err)
+		hub, _, _ := pulltest.ModularProduction(t)
+		return pulltest.Pull(t, hub, s, lastEvent, "f42-compose").ID
+	})
 	s, err := dir.Open(f.store)
 	must(t, err)
-	hub, _, _ := pulltest.ModularProduction(t)
-	snap := pulltest.Pull(t, hub, s, lastEvent, "f42-compose")
-	f.snapshot = snap.ID
-	if _, err := repository.Open(t.Context(), s, snap.ID); err != nil {
-		t.Fatal(err)
-	}
+	snap, err := repository.Open(t.Context(), s, f.snapshot)
+	must(t, err)
 	names, err := shardplan.Volumes(t.Context(), shardplan.Of(snap))
 	must(t, err)
 	slices.Sort(names)

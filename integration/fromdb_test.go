@@ -16,7 +16,7 @@ import (
 // doctor asks the database.
 func TestSyncFromDB(t *testing.T) {
 	t.Parallel()
-	w := newEnv(t)
+	w := newMarkedEnv(t)
 	production := dbtest.Fresh(t)
 	sourcetest.Fill(t, production, w.prodRows)
 	config := w.config(t, "f42-compose")
@@ -24,7 +24,6 @@ func TestSyncFromDB(t *testing.T) {
 	must(t, err)
 	fromDB := strings.Replace(config, ".toml", "-db.toml", 1)
 	must(t, os.WriteFile(fromDB, []byte(strings.Replace(string(text), "[pull]\n", "[pull]\nfrom-db = \""+production+"\"\n", 1)), 0o644))
-	succeed(t, "init", "-c", config)
 
 	var r kojisnap.SyncResult
 	sync := func(c string, rows int64) {

@@ -9,6 +9,7 @@ import (
 
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/seedtest"
 )
 
 // pinnedCalls are what composes ask about a tag at an event.
@@ -36,9 +37,8 @@ func pinnedCalls(tags []string, event int) (calls []hub.Call) {
 func TestHistory(t *testing.T) {
 	t.Parallel()
 	const since = 200
-	w := newEnv(t)
+	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose", "f42-updates-testing")
-	w.init(t)
 	tags := []string{"f42-compose", "f42-updates-testing", "f42"}
 
 	// Without it history begins with the first snapshot, but for builds that were tagged and untagged in between,
@@ -54,7 +54,11 @@ func TestHistory(t *testing.T) {
 	if got := succeed(t, "status", "-c", c); !strings.Contains(got, "whole from event 350 on") {
 		t.Errorf("status without --since:\n%s", got)
 	}
-	for event := 349; event <= 380; event += 4 {
+	step := 12
+	if seedtest.Long() {
+		step = 4
+	}
+	for event := 349; event <= 380; event += step {
 		calls := pinnedCalls(tags, event)
 		compare(t, w, calls[:len(calls)-1], 1) // no row names the event
 	}
@@ -88,7 +92,7 @@ func TestHistory(t *testing.T) {
 		t.Errorf("status with --since:\n%s", got)
 	}
 	for event := since; event <= lastEvent; event++ {
-		if event%6 == 0 || event == since || event > lastEvent-3 {
+		if event%(step*3/2) == 0 || event == since || event > lastEvent-3 {
 			compare(t, w, pinnedCalls(tags, event), 1)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap/dbsource/sourcetest"
+	"kojisnap/kojisnap/seedtest"
 )
 
 // TestFullImportKilled kills kojisnap amid a full import of everything, at each of its stages: no command but a load of
@@ -20,8 +21,7 @@ func TestFullImportKilled(t *testing.T) {
 	sourcetest.Fill(t, production, w.prodRows)
 	everything := strings.TrimSpace(succeed(t, "pull", "--hub", w.prodURL, "--from-db", production, "--everything", "--event", "419", "--store", w.store.String()))
 	some := w.pull(t, lastEvent, "f42-compose").ID
-	w.addDatabase(t)
-	w.init(t)
+	w.addMarked(t)
 	conn, err := pgx.Connect(t.Context(), w.dsn)
 	must(t, err)
 	defer conn.Close(t.Context())
@@ -29,17 +29,18 @@ func TestFullImportKilled(t *testing.T) {
 	if o := kojisnapRun(t, append(load, "-n")...); o.code != 3 || !strings.Contains(o.stdout, "insert") || !strings.Contains(o.stdout, "full import") {
 		t.Errorf("dry run: %+v", o)
 	}
-	for i, stage := range []string{
+	stages := seedtest.Some([]string{
 		"SELECT EXISTS (SELECT FROM kojisnap.import)",
 		"SELECT count(*) >= 2 FROM kojisnap.import_table",
 		"SELECT count(*) >= 9 FROM kojisnap.import_table",
 		"SELECT count(*) FILTER (WHERE done) >= 20 FROM kojisnap.import_object",
 		"SELECT bool_or(done) FROM kojisnap.import_object WHERE kind = 'foreign'",
-	} {
+	}, 3)
+	for i, stage := range stages {
 		r := start(t, load...)
 		r.until(stage, func() (met bool) { return conn.QueryRow(t.Context(), stage).Scan(&met) == nil && met })
 		r.end(syscall.SIGKILL)
-		if i > 0 && i < 4 {
+		if i > 0 && i < len(stages)-1 {
 			continue // it takes long to ask all
 		}
 		for _, c := range []struct {

@@ -12,9 +12,8 @@ import (
 // DEFAULT, and all the others are loaded and copied. With the files there again, it completes.
 func TestIncompleteSource(t *testing.T) {
 	t.Parallel()
-	w := newEnv(t)
+	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose")
-	succeed(t, "init", "-c", c)
 	const (
 		missing = "packages/bash/5.3.0/2.fc42/x86_64/bash-5.3.0-2.fc42.x86_64.rpm"
 		damaged = "packages/filesystem/3.18/36.fc42/x86_64/filesystem-3.18-36.fc42.x86_64.rpm"

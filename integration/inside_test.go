@@ -84,9 +84,8 @@ func TestVerifyInside(t *testing.T) {
 	t.Parallel()
 	right := insidetest.Make(t, insidetest.Image{Release: "42"})
 	wrong := insidetest.Make(t, insidetest.Image{Release: "43"})
-	w := &insideEnv{env: newEnv(t), program: binary(t), images: []string{right, wrong}}
+	w := &insideEnv{env: newMarkedEnv(t), program: binary(t), images: []string{right, wrong}}
 	w.readOnly(t)
-	w.init(t)
 	plain := w.env.config(t, "f42-compose")
 	succeed(t, "sync", "-c", plain)
 	// The longest pattern counts, and what the environment says goes before.

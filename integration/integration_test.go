@@ -10,11 +10,15 @@ package integration_test
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
+	"testing/fstest"
 
 	"github.com/jackc/pgx/v5"
 
@@ -185,6 +189,62 @@ func (w *env) pull(t testing.TB, event int64, tags ...string) *snapfile.Snapshot
 	snap, err := repository.Open(t.Context(), w.store, r.Snapshot)
 	must(t, err)
 	return snap
+}
+
+// pullOnce puts the snapshot of tags at the last event into the store, which is pulled once for all tests. It is of the
+// hub of another env, so it is for tests of production as it was recorded which pull nothing themselves.
+func (w *env) pullOnce(t testing.TB, tags ...string) *snapfile.Snapshot {
+	t.Helper()
+	id := storeOnce(t, strings.Join(tags, " "), w.store.String(), func(at string) string {
+		other := newHubEnv(t)
+		var err error
+		other.store, err = dir.Open(at)
+		must(t, err)
+		return other.pull(t, lastEvent, tags...).ID
+	})
+	snap, err := repository.Open(t.Context(), w.store, id)
+	must(t, err)
+	return snap
+}
+
+// stores are those that storeOnce copies, by kind.
+var stores struct {
+	sync.Mutex
+	made map[string]onceStore
+}
+
+// onceStore is a store's files, and the snapshot in it.
+type onceStore struct {
+	files fstest.MapFS
+	id    string
+}
+
+// storeOnce makes at a path a copy of a store. The first one of a kind in a process make makes, and says which snapshot it has.
+func storeOnce(t testing.TB, kind, at string, make func(at string) (id string)) (id string) {
+	t.Helper()
+	stores.Lock()
+	defer stores.Unlock()
+	made, ok := stores.made[kind]
+	if !ok {
+		first := filepath.Join(t.TempDir(), "store")
+		made = onceStore{fstest.MapFS{}, make(first)}
+		must(t, filepath.WalkDir(first, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			rel, err := filepath.Rel(first, path)
+			must(t, err)
+			body, err := os.ReadFile(path)
+			made.files[rel] = &fstest.MapFile{Data: body, Mode: 0o644}
+			return err
+		}))
+		if stores.made == nil {
+			stores.made = map[string]onceStore{}
+		}
+		stores.made[kind] = made
+	}
+	must(t, os.CopyFS(at, made.files))
+	return made.id
 }
 
 func (w *env) copy(t testing.TB, snap *snapfile.Snapshot, want compose.Want) *kojisnap.CopyResult {

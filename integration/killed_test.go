@@ -17,6 +17,7 @@ import (
 
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap/lockfile"
+	"kojisnap/kojisnap/seedtest"
 )
 
 // running is a kojisnap that was started.
@@ -49,7 +50,7 @@ func start(t *testing.T, args ...string) *running {
 	t.Helper()
 	r := &running{t: t, cmd: exec.CommandContext(t.Context(), binary(t), args...), ended: make(chan error, 1)}
 	r.cmd.Stdout, r.cmd.Stderr = &r.stdout, &r.stderr
-	r.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "TMPDIR=" + os.TempDir()}
+	r.cmd.Env = cleanEnv(t)
 	must(t, r.cmd.Start())
 	go func() { r.ended <- r.cmd.Wait() }()
 	return r
@@ -91,16 +92,17 @@ func TestLoadKilled(t *testing.T) {
 	conn, err := pgx.Connect(t.Context(), w.dsn)
 	must(t, err)
 	defer conn.Close(t.Context())
-	for _, point := range []struct {
+	type point struct {
 		table  string
 		signal syscall.Signal
-	}{
-		{"events", syscall.SIGKILL}, {"build", syscall.SIGKILL}, {"rpminfo", syscall.SIGTERM}, {"rpmsigs", syscall.SIGKILL},
-		{"tag_updates", syscall.SIGINT}, {"kojisnap.tag", syscall.SIGKILL},
-	} {
+	}
+	before := w.database(t, "")                  // and after each of them
+	for _, point := range seedtest.Some([]point{ // the first, the third and the last are one of each signal
+		{"rpminfo", syscall.SIGTERM}, {"events", syscall.SIGKILL}, {"tag_updates", syscall.SIGINT}, {"build", syscall.SIGKILL}, {"rpmsigs", syscall.SIGKILL},
+		{"kojisnap.tag", syscall.SIGKILL},
+	}, 3) {
 		t.Run(fmt.Sprint(point.table, " ", point.signal), func(t *testing.T) {
 			dbtest.Exec(t, w.dsn, "CREATE TRIGGER stall BEFORE INSERT OR UPDATE ON "+point.table+" FOR EACH STATEMENT EXECUTE FUNCTION stall()")
-			before := w.database(t, "")
 			var pid int32
 			r := start(t, w.loadArgs()...)
 			r.until("it stalled", func() bool {
@@ -147,7 +149,7 @@ func TestWaitFor(t *testing.T) {
 	t.Parallel()
 	w := newHubEnv(t)
 	w.addMarked(t)
-	w.pull(t, lastEvent, "f42")
+	w.pullOnce(t, "f42")
 	lock := filepath.Join(t.TempDir(), "compose.lock")
 	f, err := os.Create(lock)
 	must(t, err)
