@@ -15,10 +15,9 @@ import (
 // is taken if someone says so, and only if it shows to be the same production.
 func TestOtherHub(t *testing.T) {
 	t.Parallel()
-	w := newMarkedEnv(t)
+	w := newLoadedEnv(t)
 	here := w.config(t, "f42-compose")
-	succeed(t, "pull", "-c", here)
-	succeed(t, "load", "-c", here)
+	succeed(t, "load", "-c", here) // which writes the event's file
 	before := w.dsn
 
 	// production serves the same rows at another address, changed.

@@ -13,9 +13,8 @@ import (
 // standard output. A reader who has seen enough is told nothing.
 func TestOutputLost(t *testing.T) {
 	t.Parallel()
-	w := newEnv(t)
+	w := newLoadedEnv(t)
 	c := w.config(t, "f42-compose")
-	succeed(t, "init", "-c", c)
 	if o := kojisnapRun(t, "sync", "-c", c); o.code != 0 {
 		t.Fatalf("exit code %d: %s", o.code, o.stderr)
 	}

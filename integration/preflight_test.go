@@ -15,9 +15,9 @@ func TestOrderOfRefusals(t *testing.T) {
 	t.Parallel()
 	w := newEnv(t)
 	c := w.config(t, "f42-compose")
+	before := w.state(t)
 	refused := func(code int, says string, args ...string) {
 		t.Helper()
-		before := w.state(t)
 		o := kojisnapRun(t, args...)
 		o.stderr = regexp.MustCompile(`(?m)^kojisnap: warn: hub call to be repeated.*\n`).ReplaceAllString(o.stderr, "")
 		if o.code != code || o.stdout != "" || strings.Count(o.stderr, "\n") != 1 || !strings.Contains(o.stderr, says) {
@@ -25,12 +25,14 @@ func TestOrderOfRefusals(t *testing.T) {
 		}
 		if after := w.state(t); after != before {
 			t.Errorf("%v: something changed: %s", args, firstDifference(before, after))
+			before = after
 		}
 	}
 	notInit := "has no user kojisnap, which kojisnap init makes"
 	refused(2, notInit, "sync", "-c", c)
 	refused(1, "is not marked as staging (kojisnap init does that)", "sync", "-c", c, "--no-verify")
 	w.init(t)
+	before = w.state(t)
 	refused(1, `is marked as environment "stg", not "prod"`, "sync", "-c", c, "--env", "prod")
 	refused(5, "database", "sync", "-c", c, "--db", "host=127.0.0.1 port=1 dbname=koji connect_timeout=2")
 
@@ -48,6 +50,7 @@ func TestOrderOfRefusals(t *testing.T) {
 	// An event that is older than what the database holds.
 	w.pull(t, 300, "f42-compose")
 	succeed(t, "sync", "-c", c)
+	before = w.state(t)
 	refused(2, "is production's", "verify", "-c", c, "--hub", w.prodURL)
 	refused(2, notInit, "verify", "-c", c, "--hub", other)
 	refused(2, "is production's", "verify", "-c", c, "--against", w.stagingURL)

@@ -82,11 +82,11 @@ func TestReport(t *testing.T) {
 		goOn()
 		kojisnapRun(t, "sync", "-c", config)
 	}
-	if e := read("", ""); e.Changes == nil || e.Changes.New.Total+e.Changes.Moved.Total+e.Changes.Added.Total+e.Changes.Gone.Total == 0 || len(e.Syncs) != 6 {
+	if e = read("", ""); e.Changes == nil || e.Changes.New.Total+e.Changes.Moved.Total+e.Changes.Added.Total+e.Changes.Gone.Total == 0 || len(e.Syncs) != 6 {
 		t.Errorf("changes: %+v", e.Changes)
 	}
 	for _, kind := range []string{"conflicts", "left out", "decisions"} {
-		if !slices.ContainsFunc(read("", "").Own, func(o report.Own) bool {
+		if !slices.ContainsFunc(e.Own, func(o report.Own) bool {
 			return o.Kind == kind && o.Total > 0 && len(o.Entries) == o.Total && o.Consequence != ""
 		}) {
 			t.Errorf("no %s of staging's own", kind)
@@ -189,7 +189,7 @@ func TestReport(t *testing.T) {
 // once; what was only tagged again is no change.
 func TestReportChanges(t *testing.T) {
 	t.Parallel()
-	w := newMarkedEnv(t)
+	w := newLoadedEnv(t)
 	c := w.config(t, "f42-compose")
 	const next = lastEvent + 1
 	nvr := func(path string) string { return strings.ReplaceAll(path, "/", "-") }
@@ -199,8 +199,6 @@ func TestReportChanges(t *testing.T) {
 		must(t, json.Unmarshal([]byte(succeed(t, "report", "-c", c, "--json")), &f))
 		return f.Environments[0].Changes
 	}
-	succeed(t, "pull", "-c", c)
-	succeed(t, "load", "-c", c)
 	if have := changes(); have != nil {
 		t.Errorf("after the first load: %+v", have)
 	}

@@ -51,9 +51,8 @@ func TestUnitSandbox(t *testing.T) {
 		}
 		return found[1]
 	}
-	w := newEnv(t)
+	w := newMarkedEnv(t)
 	w.nobody(t) // gives that user what it needs
-	w.init(t)
 	config := w.config(t, "f42-compose")
 	text, err := os.ReadFile(config)
 	must(t, err)

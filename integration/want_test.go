@@ -11,8 +11,7 @@ import (
 // usage, and those that there are are named. Nothing is done then.
 func TestUnknownWant(t *testing.T) {
 	t.Parallel()
-	w := newMarkedEnv(t)
-	w.pull(t, lastEvent, "f42-compose")
+	w := newPulledEnv(t)
 	c := w.config(t, "f42-compose")
 	plain := strings.Replace(w.read(t, c), "sigkey = [\"41526f0e\", \"\"]\n", "", 2)
 	config := func(tables string) string {
