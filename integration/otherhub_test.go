@@ -18,7 +18,7 @@ func TestOtherHub(t *testing.T) {
 	w := newLoadedEnv(t)
 	here := w.config(t, "f42-compose")
 	succeed(t, "load", "-c", here) // which writes the event's file
-	before := w.dsn
+	database := w.dsn
 
 	// production serves the same rows at another address, changed.
 	production := func(change func(m *hubtest.Memory)) (url, config string) {
@@ -42,15 +42,24 @@ func TestOtherHub(t *testing.T) {
 			t.Fatalf("no row of %s is %v", table, where)
 		}
 	}
+	before := "" // of a refusal, as long as that is known
+	succeed := func(t *testing.T, args ...string) string {
+		t.Helper()
+		before = ""
+		return succeed(t, args...)
+	}
 	refused := func(says string, args ...string) {
 		t.Helper()
-		before := w.state(t)
+		if before == "" {
+			before = w.state(t)
+		}
 		o := kojisnapRun(t, args...)
 		if o.code != 2 || o.stdout != "" || strings.Count(o.stderr, "\n") != 1 || !strings.Contains(o.stderr, says) || !strings.Contains(o.stderr, "another production") {
 			t.Errorf("%v: exit code %d, want 2 and %q: %q, %q", args, o.code, says, o.stdout, o.stderr)
 		}
 		if after := w.state(t); after != before {
 			t.Errorf("%v: something changed: %s", args, firstDifference(before, after))
+			before = after
 		}
 	}
 
@@ -106,12 +115,11 @@ func TestOtherHub(t *testing.T) {
 	}
 
 	// A database with nothing that proves anything.
-	w.dsn = dbtest.Fresh(t)
-	dbtest.Exec(t, w.dsn, admin)
-	w.init(t)
+	w.addMarked(t)
+	before = ""
 	dbtest.Exec(t, w.dsn, `INSERT INTO kojisnap.run SELECT 1, now(), now(), '1-0123456789ab', 1, 'https://koji.example.com/kojihub', 'full', 'changed', '', '', '', NULL`)
 	refused("nothing proves them to be of the same production", "load", "-c", c, "--db", w.dsn, "--snapshot", moved, "--hub-moved", other, "--event-file", "")
-	w.dsn = before
+	w.dsn, before = database, ""
 
 	// A database of an earlier kojisnap has no hub on record.
 	dbtest.Exec(t, w.dsn, "UPDATE kojisnap.run SET hub = ''")

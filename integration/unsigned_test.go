@@ -16,7 +16,7 @@ import (
 // back, and so does the copy.
 func TestDeletedSignature(t *testing.T) {
 	t.Parallel()
-	for _, keys := range []string{`"41526f0e", "ba2992d4", ""`, `"ba2992d4", "41526f0e", ""`} {
+	for i, keys := range []string{`"41526f0e", "ba2992d4", ""`, `"ba2992d4", "41526f0e", ""`} {
 		t.Run(keys, func(t *testing.T) {
 			t.Parallel()
 			w := newLoadedEnv(t)
@@ -68,6 +68,9 @@ func TestDeletedSignature(t *testing.T) {
 				}
 			}
 
+			if i > 0 && !seedtest.Long() {
+				return // coming back, it is the same
+			}
 			must(t, w.prodRows.Insert("rpmsigs", rows[0]))
 			must(t, os.WriteFile(prod, before, 0o644))
 			must(t, os.WriteFile(cached, header, 0o644))
