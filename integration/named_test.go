@@ -51,7 +51,7 @@ func TestNamedBuilds(t *testing.T) {
 			t.Errorf("state, volume, rpms, signatures, types: %s, want %s", got, want)
 		}
 	}
-	// settled wants that after a sync there is nothing left to do.
+	// settled wants that after a sync there is nothing left to do: in the long form after each one.
 	settled := func(code int, builds string) {
 		t.Helper()
 		before := w.state(t)
@@ -98,7 +98,9 @@ func TestNamedBuilds(t *testing.T) {
 		t.Errorf("it did not go on from what was there: pull from %q, load from %q", r.Pull.Base, r.Load.Base)
 	}
 	wantState("1 staged 11 22 1")
-	settled(0, `"`+kernel+`", 61`)
+	if !seedtest.Long() {
+		settled(0, `"`+kernel+`", 61`)
+	}
 	if got := answer("listBuildRPMs", kernel).Len(); got != 11 {
 		t.Errorf("staging's hub lists %d rpms", got)
 	}
@@ -137,7 +139,9 @@ func TestNamedBuilds(t *testing.T) {
 	if len(r.Pull.Incomplete) != 1 || r.Pull.Incomplete[0].State != "DELETED" || !strings.Contains(said, kernel+", which --build asks for, is DELETED in production") {
 		t.Errorf("it is not told: %s", said)
 	}
-	settled(3, `"`+kernel+`", 61`)
+	if !seedtest.Long() {
+		settled(3, `"`+kernel+`", 61`)
+	}
 	wantState("2 DEFAULT 11 0 1")
 	if o := kojisnapRun(t, "verify", "-c", plain); o.code != 3 || !strings.Contains(o.stdout, kernel+": it is DELETED in production") {
 		t.Errorf("verify: exit code %d, %s", o.code, o.stdout)
@@ -172,7 +176,6 @@ func TestNamedBuilds(t *testing.T) {
 	if got := volume(); got != "1 staged 1 0" {
 		t.Errorf("the image that is asked for again: %s; before %s", got, left)
 	}
-	settled(0, `"`+image+`"`)
 	if got := one(t, w.dsn, fmt.Sprint("SELECT count(*) FROM archive_components WHERE archive_id = ", archives[0]["id"])); got != "0" {
 		t.Errorf("%s archives in it", got)
 	}

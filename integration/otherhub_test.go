@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -42,25 +43,20 @@ func TestOtherHub(t *testing.T) {
 			t.Fatalf("no row of %s is %v", table, where)
 		}
 	}
-	before := "" // of a refusal, as long as that is known
+	same := &still{w: w}
 	succeed := func(t *testing.T, args ...string) string {
 		t.Helper()
-		before = ""
+		same.end(t, "before ", fmt.Sprint(args))
 		return succeed(t, args...)
 	}
 	refused := func(says string, args ...string) {
 		t.Helper()
-		if before == "" {
-			before = w.state(t)
-		}
+		same.begin(t)
 		o := kojisnapRun(t, args...)
 		if o.code != 2 || o.stdout != "" || strings.Count(o.stderr, "\n") != 1 || !strings.Contains(o.stderr, says) || !strings.Contains(o.stderr, "another production") {
 			t.Errorf("%v: exit code %d, want 2 and %q: %q, %q", args, o.code, says, o.stdout, o.stderr)
 		}
-		if after := w.state(t); after != before {
-			t.Errorf("%v: something changed: %s", args, firstDifference(before, after))
-			before = after
-		}
+		same.refused(t, args)
 	}
 
 	// Another production: its events are others'.
@@ -115,14 +111,16 @@ func TestOtherHub(t *testing.T) {
 	}
 
 	// A database with nothing that proves anything.
+	same.end(t, "the database")
 	w.addMarked(t)
-	before = ""
 	dbtest.Exec(t, w.dsn, `INSERT INTO kojisnap.run SELECT 1, now(), now(), '1-0123456789ab', 1, 'https://koji.example.com/kojihub', 'full', 'changed', '', '', '', NULL`)
 	refused("nothing proves them to be of the same production", "load", "-c", c, "--db", w.dsn, "--snapshot", moved, "--hub-moved", other, "--event-file", "")
-	w.dsn, before = database, ""
+	same.end(t, "a database with nothing")
+	w.dsn = database
 
 	// A database of an earlier kojisnap has no hub on record.
 	dbtest.Exec(t, w.dsn, "UPDATE kojisnap.run SET hub = ''")
 	succeed(t, "load", "-c", here)
 	refused("--hub-moved "+other, "load", "-c", c, "--hub-moved", "")
+	same.end(t, "at the end")
 }

@@ -19,6 +19,7 @@ import (
 	"kojisnap/kojisnap/hub"
 	"kojisnap/kojisnap/hub/hubtest"
 	"kojisnap/kojisnap/repository"
+	"kojisnap/kojisnap/seedtest"
 	"kojisnap/kojisnap/store/dir"
 )
 
@@ -140,4 +141,37 @@ func newSharedEnv(t testing.TB) *env {
 	}
 	must(t, os.CopyFS(w.store.String(), pulled.files))
 	return w
+}
+
+// still wants that refusals change nothing. In the short form it looks once after several of them.
+type still struct {
+	w      *env
+	before string // "": not known
+}
+
+// refused is called after each refusal, with what was refused; begin before the first one.
+func (s *still) refused(t testing.TB, what []string) {
+	t.Helper()
+	if seedtest.Long() {
+		s.end(t, what...)
+		s.begin(t)
+	}
+}
+
+func (s *still) begin(t testing.TB) {
+	t.Helper()
+	if s.before == "" {
+		s.before = s.w.state(t)
+	}
+}
+
+// end is called before something is to change.
+func (s *still) end(t testing.TB, what ...string) {
+	t.Helper()
+	if s.before != "" {
+		if after := s.w.state(t); after != s.before {
+			t.Errorf("%v: something changed: %s", what, firstDifference(s.before, after))
+		}
+	}
+	s.before = ""
 }
