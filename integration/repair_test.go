@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"kojisnap/kojisnap/seedtest"
 )
 
 // TestDamagedCopies damages copies in topdir in many ways. Each is named with its cure by verify and by
@@ -60,13 +62,14 @@ func TestDamagedCopies(t *testing.T) {
 		return content(onlyPath(t, filepath.Join(w.topdir, "vol/staged/packages/bash/*/*", signature, "src/bash-5*.src.rpm")))
 	}
 	// The damages of a group are all done at once, to one rpm each.
-	for _, s := range []struct {
+	type group struct {
 		name    string
 		damages map[string]func(path string)
 		gone    bool
 		unseen  bool // but by reading it
 		stays   bool // somebody put it there
-	}{
+	}
+	groups := []group{
 		{name: "changed", damages: map[string]func(string){
 			"truncated": put(half, false), "empty": put(always(""), false), "payload": put(flipped(-1), false),
 			"text": put(always("no rpm\n"), false), "the unsigned rpm": put(unsigned, false)}},
@@ -77,7 +80,17 @@ func TestDamagedCopies(t *testing.T) {
 		{name: "its build gone", gone: true, damages: map[string]func(string){
 			"its build": func(path string) { must(t, os.RemoveAll(filepath.Join(filepath.Dir(path), "../../../.."))) }}},
 		{name: "another rpm that is whole", stays: true, damages: map[string]func(string){"it": put(another, false)}},
-	} {
+	}
+	if seedtest.Long() { // one by one, too
+		for _, s := range slices.Clone(groups) {
+			for what, damage := range s.damages {
+				alone := s
+				alone.name, alone.damages = s.name+": "+what, map[string]func(string){what: damage}
+				groups = append(groups, alone)
+			}
+		}
+	}
+	for _, s := range groups {
 		t.Run(s.name, func(t *testing.T) {
 			want := 6
 			if s.gone {
@@ -177,7 +190,9 @@ func TestDamagedCopies(t *testing.T) {
 			}
 			damage()
 			run(0, nil, "sync", "-c", c) // which verifies, too
-			same()
+			if same(); seedtest.Long() {
+				intact()
+			}
 		})
 	}
 	// A file that production has damaged, too, cannot be made again: the sync says so.
