@@ -27,7 +27,7 @@ db     = %q
 topdir = %q
 [pull]
 hub   = %q
-tag   = ["%s"]
+%stag   = ["%s"]
 event = %d
 [copy]
 source = [%q]
@@ -36,7 +36,7 @@ sigkey = ["41526f0e", ""]
 [verify]
 hub    = %q
 sigkey = ["41526f0e", ""]
-`, w.store, w.dsn, w.topdir, w.prodURL, strings.Join(tags, `", "`), lastEvent, w.prodTree, w.stagingURL)), 0o644))
+`, w.store, w.dsn, w.topdir, w.prodURL, w.contact(), strings.Join(tags, `", "`), lastEvent, w.prodTree, w.stagingURL)), 0o644))
 	return path
 }
 

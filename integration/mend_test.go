@@ -19,11 +19,10 @@ import (
 // not reach the database, too.
 func TestKojiFails(t *testing.T) {
 	t.Parallel()
-	w := newEnv(t)
+	w := newLoadedEnv(t)
 	if w.readOnly(t); exec.Command("touch", filepath.Join(w.prodTree, "x")).Run() == nil {
 		t.Skip("needs a read-only mount: moves in Koji would succeed")
 	}
-	w.init(t)
 	c := w.config(t, "f42-compose")
 	sync := func(more ...string) outcome {
 		t.Helper()

@@ -26,7 +26,12 @@ import (
 )
 
 // mergeRounds is how often a seed loads something new.
-const mergeRounds = 9
+func mergeRounds() int {
+	if seedtest.Long() {
+		return 9
+	}
+	return 6
+}
 
 // mergeSeeds are the seeds of TestMerge. Together they do all kinds of change, over a thousand on
 // each side, and meet what the long run found. Many more seeds are run by KOJISNAP_SEED=1-200.
@@ -88,8 +93,7 @@ func testMerge(t *testing.T, seed uint64) []string {
 	g := &merging{env: newHubEnv(t), rnd: rand.New(rand.NewPCG(seed, 0x6d65726765)), tags: mergeScopes[0]}
 	g.since = historySince(seed)
 	g.note(t, g.tellHistory())
-	g.addDatabase(t)
-	g.init(t)
+	g.addMarked(t)
 	g.db = openDatabase(t, g.dsn)
 	g.model = newModel(g.db.read())
 	g.worker = &worker{database: g.db, rnd: g.rnd, prod: g.prodRows, model: g.model, admin: g.db.strings("SELECT id FROM users WHERE name = 'stgadmin'")[0][0]}
@@ -97,7 +101,7 @@ func testMerge(t *testing.T, seed uint64) []string {
 	g.mutator, err = generate.NewMutator(g.prodRows, generate.MutatorOptions{Seed: seed, Tags: mergeScopes[0], Pace: 5 * time.Minute, Late: time.Hour, Rare: true, Meet: true, Names: g.name})
 	must(t, err)
 	replaces := seed%3 == 0
-	for round := range mergeRounds {
+	for round := range mergeRounds() {
 		g.round(t, fmt.Sprintf("seed %d, round %d", seed, round), round, replaces && g.rnd.IntN(3) == 0)
 		if t.Failed() {
 			t.FailNow()
@@ -232,7 +236,7 @@ func (g *merging) round(t *testing.T, name string, round int, replace bool) {
 	opt.Audit = g.rnd.IntN(6) == 0
 	load("load", opt)
 	g.worker.since = want.number()
-	if round%3 == 2 || round == mergeRounds-1 {
+	if round%3 == 2 || round == mergeRounds()-1 {
 		g.ask(t, name, before)
 	}
 	if g.rnd.IntN(3) == 0 { // staging goes on, and the snapshot is loaded again

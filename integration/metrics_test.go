@@ -37,7 +37,7 @@ func prometheus(t *testing.T, text string) map[string]float64 {
 // TestMetrics: every sync writes metrics, whatever its result, and status prints the same.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
-	w := newMarkedEnv(t)
+	w := newLoadedEnv(t)
 	c := w.config(t, "f42-compose")
 	file := filepath.Join(t.TempDir(), "kojisnap.prom")
 	want := func(code int, args []string, values map[string]float64) {
@@ -96,7 +96,7 @@ func TestMetrics(t *testing.T) {
 // TestZabbix: the commands of scripts/zabbix, run by a shell as the agent does, give what the items there look for.
 func TestZabbix(t *testing.T) {
 	t.Parallel()
-	w := newMarkedEnv(t)
+	w := newLoadedEnv(t)
 	c := w.config(t, "f42-compose")
 	succeed(t, "sync", "-c", c)
 	dir := t.TempDir()

@@ -15,11 +15,8 @@ import (
 // it was moved; what staging decided stays. A copy whose original is still there is refused.
 func TestMoved(t *testing.T) {
 	t.Parallel()
-	w := newEnv(t)
+	w := newLoadedEnv(t)
 	c := w.config(t, "f42-compose")
-	succeed(t, "init", "-c", c)
-	succeed(t, "pull", "-c", c)
-	succeed(t, "load", "-c", c)
 	dbtest.Exec(t, w.dsn, `UPDATE tag_listing SET active = NULL, revoke_event = get_event(), revoker_id = (SELECT id FROM users WHERE name = 'stgadmin')
 		WHERE (tag_id, build_id) = (SELECT tag_id, build_id FROM tag_listing WHERE active ORDER BY 1, 2 LIMIT 1)`)
 	u, err := url.Parse(w.dsn)

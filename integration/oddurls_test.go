@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/seedtest"
 	"kojisnap/kojisnap/store/s3/s3test"
 )
 
@@ -97,6 +98,9 @@ func TestOddNamesEverywhere(t *testing.T) {
 			run("sync", "--new-topdir", "--topurl", topurl)
 			if found := glob(t, filepath.Join(w.topdir, "vol/staged/packages/bash/*/*/data/signed/41526f0e/x86_64/*.rpm")); len(found) == 0 || !strings.HasPrefix(filepath.Base(found[0]), oddPrefix) {
 				t.Errorf("found %q", found)
+			}
+			if name != "directory" && !seedtest.Long() {
+				return // what reads the copies is the same for all sources
 			}
 			run("copy", "--verify", "digest")
 			args := []string{"verify", "-c", c, "--topurl", topurl}

@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -15,11 +16,10 @@ import (
 // is taken if someone says so, and only if it shows to be the same production.
 func TestOtherHub(t *testing.T) {
 	t.Parallel()
-	w := newMarkedEnv(t)
+	w := newLoadedEnv(t)
 	here := w.config(t, "f42-compose")
-	succeed(t, "pull", "-c", here)
-	succeed(t, "load", "-c", here)
-	before := w.dsn
+	succeed(t, "load", "-c", here) // which writes the event's file
+	database := w.dsn
 
 	// production serves the same rows at another address, changed.
 	production := func(change func(m *hubtest.Memory)) (url, config string) {
@@ -43,16 +43,20 @@ func TestOtherHub(t *testing.T) {
 			t.Fatalf("no row of %s is %v", table, where)
 		}
 	}
+	same := &still{w: w}
+	succeed := func(t *testing.T, args ...string) string {
+		t.Helper()
+		same.end(t, "before ", fmt.Sprint(args))
+		return succeed(t, args...)
+	}
 	refused := func(says string, args ...string) {
 		t.Helper()
-		before := w.state(t)
+		same.begin(t)
 		o := kojisnapRun(t, args...)
 		if o.code != 2 || o.stdout != "" || strings.Count(o.stderr, "\n") != 1 || !strings.Contains(o.stderr, says) || !strings.Contains(o.stderr, "another production") {
 			t.Errorf("%v: exit code %d, want 2 and %q: %q, %q", args, o.code, says, o.stdout, o.stderr)
 		}
-		if after := w.state(t); after != before {
-			t.Errorf("%v: something changed: %s", args, firstDifference(before, after))
-		}
+		same.refused(t, args)
 	}
 
 	// Another production: its events are others'.
@@ -107,15 +111,16 @@ func TestOtherHub(t *testing.T) {
 	}
 
 	// A database with nothing that proves anything.
-	w.dsn = dbtest.Fresh(t)
-	dbtest.Exec(t, w.dsn, admin)
-	w.init(t)
+	same.end(t, "the database")
+	w.addMarked(t)
 	dbtest.Exec(t, w.dsn, `INSERT INTO kojisnap.run SELECT 1, now(), now(), '1-0123456789ab', 1, 'https://koji.example.com/kojihub', 'full', 'changed', '', '', '', NULL`)
 	refused("nothing proves them to be of the same production", "load", "-c", c, "--db", w.dsn, "--snapshot", moved, "--hub-moved", other, "--event-file", "")
-	w.dsn = before
+	same.end(t, "a database with nothing")
+	w.dsn = database
 
 	// A database of an earlier kojisnap has no hub on record.
 	dbtest.Exec(t, w.dsn, "UPDATE kojisnap.run SET hub = ''")
 	succeed(t, "load", "-c", here)
 	refused("--hub-moved "+other, "load", "-c", c, "--hub-moved", "")
+	same.end(t, "at the end")
 }

@@ -15,21 +15,21 @@ func TestOrderOfRefusals(t *testing.T) {
 	t.Parallel()
 	w := newEnv(t)
 	c := w.config(t, "f42-compose")
+	same := &still{w: w}
 	refused := func(code int, says string, args ...string) {
 		t.Helper()
-		before := w.state(t)
+		same.begin(t)
 		o := kojisnapRun(t, args...)
 		o.stderr = regexp.MustCompile(`(?m)^kojisnap: warn: hub call to be repeated.*\n`).ReplaceAllString(o.stderr, "")
 		if o.code != code || o.stdout != "" || strings.Count(o.stderr, "\n") != 1 || !strings.Contains(o.stderr, says) {
 			t.Errorf("%v: exit code %d, want %d and %q: %q, %q", args, o.code, code, says, o.stdout, o.stderr)
 		}
-		if after := w.state(t); after != before {
-			t.Errorf("%v: something changed: %s", args, firstDifference(before, after))
-		}
+		same.refused(t, args)
 	}
 	notInit := "has no user kojisnap, which kojisnap init makes"
 	refused(2, notInit, "sync", "-c", c)
 	refused(1, "is not marked as staging (kojisnap init does that)", "sync", "-c", c, "--no-verify")
+	same.end(t, "before init")
 	w.init(t)
 	refused(1, `is marked as environment "stg", not "prod"`, "sync", "-c", c, "--env", "prod")
 	refused(5, "database", "sync", "-c", c, "--db", "host=127.0.0.1 port=1 dbname=koji connect_timeout=2")
@@ -46,12 +46,14 @@ func TestOrderOfRefusals(t *testing.T) {
 	refused(2, notInit, "sync", "-c", c, "--staging-hub", other)
 
 	// An event that is older than what the database holds.
+	same.end(t, "before the first load")
 	w.pull(t, 300, "f42-compose")
 	succeed(t, "sync", "-c", c)
 	refused(2, "is production's", "verify", "-c", c, "--hub", w.prodURL)
 	refused(2, notInit, "verify", "-c", c, "--hub", other)
 	refused(2, "is production's", "verify", "-c", c, "--against", w.stagingURL)
 	refused(1, "stands at event 419, the snapshot at 300: the snapshot is older than what the database holds; --rollback goes back", "sync", "-c", c, "--event", "300")
+	same.end(t, "after it")
 	// Of tags that are only inherited the snapshot alone knows.
 	files := w.files(t)
 	rows := w.database(t, "")

@@ -23,9 +23,8 @@ func TestPrunedBeforeLoad(t *testing.T) {
 	for _, forget := range []bool{false, true} {
 		t.Run(fmt.Sprint("forget=", forget), func(t *testing.T) {
 			t.Parallel()
-			w := newEnv(t)
+			w := newMarkedEnv(t)
 			c := w.config(t, "f42-compose")
-			w.init(t)
 			w.pull(t, 300, "f42-compose")
 			succeed(t, "load", "-c", c)
 			mid := w.pull(t, between, "f42-compose")

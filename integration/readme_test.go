@@ -32,7 +32,7 @@ func TestReadmeExample(t *testing.T) {
 		t.Errorf("the cron lines are of %q and %q, the configuration is\n%s", user, cron[2], toml)
 	}
 
-	w := newEnv(t)
+	w := newMarkedEnv(t)
 	nobody := w.nobody(t)
 	w.readOnly(t)
 	etc := t.TempDir()
@@ -44,7 +44,6 @@ func TestReadmeExample(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(etc, "overlay.toml"), example, 0o644))
 	store := strings.TrimPrefix(w.store.String(), "file://")
 
-	w.init(t)
 	role := w.name(t) + "_loader"
 	grants, err := os.ReadFile("../scripts/grants.sql")
 	must(t, err)

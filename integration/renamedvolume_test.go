@@ -17,7 +17,7 @@ func TestRenamedVolume(t *testing.T) {
 	for name, builds := range map[string]string{"not copied": "latest", "copied": "tagged"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newMarkedEnv(t)
+			w := newLoadedEnv(t)
 			c := w.config(t, "f42-compose")
 			succeed(t, "sync", "-c", c, "--no-verify", "--builds", builds)
 			if left := w.dangling(t); len(left) > 0 {

@@ -2,8 +2,10 @@ package integration_test
 
 import (
 	"bytes"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,126 +17,189 @@ import (
 // --repair. What somebody put in the place of a copy stays, and what composes have linked is not touched.
 func TestDamagedCopies(t *testing.T) {
 	t.Parallel()
-	w := newMarkedEnv(t)
+	w := newLoadedEnv(t)
 	c := w.config(t, "f42-compose")
 	succeed(t, "sync", "-c", c)
-	signed := onlyPath(t, filepath.Join(w.topdir, "vol/staged/packages/bash/*/*/data/signed/41526f0e/x86_64/bash-5*.rpm"))
-	other := onlyPath(t, filepath.Join(w.topdir, "vol/staged/packages/bash/*/*/data/signed/41526f0e/src/bash-5*.src.rpm"))
-	plain := strings.Replace(strings.Replace(signed, "vol/staged/", "vol/prod/", 1), "data/signed/41526f0e/", "", 1)
+	const signature = "data/signed/41526f0e/"
 	content := func(path string) []byte {
 		t.Helper()
 		b, err := os.ReadFile(path)
 		must(t, err)
 		return b
 	}
-	good := content(signed)
-	put := func(b []byte, sameTime bool) func() {
-		return func() {
-			info, err := os.Stat(signed)
+	// The signed rpms of two builds in turn, each of which is damaged in its own way: verify names five.
+	var rpms []string
+	for i := range 3 {
+		for _, build := range []string{"bash", "coreutils"} {
+			rpms = append(rpms, glob(t, filepath.Join(w.topdir, "vol/staged/packages", build, "*/*", signature, "x86_64/*.rpm"))[i])
+		}
+	}
+	put := func(change func(good []byte, path string) []byte, sameTime bool) func(string) {
+		return func(path string) {
+			info, err := os.Stat(path)
 			must(t, err)
-			anew(t, signed, b)
+			anew(t, path, change(content(path), path))
 			if sameTime {
-				must(t, os.Chtimes(signed, info.ModTime(), info.ModTime()))
+				must(t, os.Chtimes(path, info.ModTime(), info.ModTime()))
 			}
 		}
 	}
-	flipped := func(at int) []byte {
-		b := bytes.Clone(good)
-		b[at] ^= 0xff
-		return b
+	flipped := func(at int) func([]byte, string) []byte { // from the end, if it is negative
+		return func(good []byte, _ string) []byte {
+			b := bytes.Clone(good)
+			b[(at+len(b))%len(b)] ^= 0xff
+			return b
+		}
 	}
-	cases := []struct {
-		name   string
-		damage func()
-		gone   bool
-		stays  bool // somebody put it there
-	}{
-		{name: "truncated", damage: put(good[:len(good)/2], false)},
-		{name: "empty", damage: put(nil, false)},
-		{name: "header, size and time as they were", damage: put(flipped(4), true)},
-		{name: "signature, size and time as they were", damage: put(flipped(400), true)},
-		{name: "payload", damage: put(flipped(len(good)-1), false)},
-		{name: "payload, size and time as they were", damage: put(flipped(len(good)-1), true)},
-		{name: "text", damage: put([]byte("no rpm\n"), false)},
-		{name: "gone", damage: func() { must(t, os.Remove(signed)) }, gone: true},
-		{name: "its directory gone", damage: func() { must(t, os.RemoveAll(filepath.Dir(filepath.Dir(signed)))) }, gone: true},
-		{name: "its build gone", damage: func() { must(t, os.RemoveAll(filepath.Join(filepath.Dir(signed), "../../../.."))) }, gone: true},
-		{name: "another rpm that is whole", damage: put(content(other), false), stays: true},
-		{name: "the unsigned rpm", damage: put(content(plain), false)},
+	half := func(good []byte, _ string) []byte { return good[:len(good)/2] }
+	always := func(text string) func([]byte, string) []byte {
+		return func([]byte, string) []byte { return []byte(text) }
 	}
-	for _, s := range seedtest.Some(cases, 7) {
+	unsigned := func(_ []byte, path string) []byte {
+		return content(strings.Replace(strings.Replace(path, "vol/staged/", "vol/prod/", 1), signature, "", 1))
+	}
+	another := func(_ []byte, path string) []byte {
+		return content(onlyPath(t, filepath.Join(w.topdir, "vol/staged/packages/bash/*/*", signature, "src/bash-5*.src.rpm")))
+	}
+	// The damages of a group are all done at once, to one rpm each.
+	type group struct {
+		name    string
+		damages map[string]func(path string)
+		gone    bool
+		unseen  bool // but by reading it
+		stays   bool // somebody put it there
+	}
+	groups := []group{
+		{name: "changed", damages: map[string]func(string){
+			"truncated": put(half, false), "empty": put(always(""), false), "payload": put(flipped(-1), false),
+			"text": put(always("no rpm\n"), false), "the unsigned rpm": put(unsigned, false)}},
+		{name: "size and time as they were", unseen: true, damages: map[string]func(string){
+			"header": put(flipped(4), true), "signature": put(flipped(400), true), "payload": put(flipped(-1), true)}},
+		{name: "gone", gone: true, damages: map[string]func(string){
+			"it": func(path string) { must(t, os.Remove(path)) }, "its directory": func(path string) { must(t, os.RemoveAll(filepath.Dir(filepath.Dir(path)))) }}},
+		{name: "its build gone", gone: true, damages: map[string]func(string){
+			"its build": func(path string) { must(t, os.RemoveAll(filepath.Join(filepath.Dir(path), "../../../.."))) }}},
+		{name: "another rpm that is whole", stays: true, damages: map[string]func(string){"it": put(another, false)}},
+	}
+	if seedtest.Long() { // one by one, too
+		for _, s := range slices.Clone(groups) {
+			for what, damage := range s.damages {
+				alone := s
+				alone.name, alone.damages = s.name+": "+what, map[string]func(string){what: damage}
+				groups = append(groups, alone)
+			}
+		}
+	}
+	for _, s := range groups {
 		t.Run(s.name, func(t *testing.T) {
 			want := 6
 			if s.gone {
 				want = 3
 			}
-			run := func(code int, says string, args ...string) outcome {
+			run := func(code int, says []string, args ...string) outcome {
 				t.Helper()
 				o := kojisnapRun(t, args...)
-				if o.code != code || !strings.Contains(o.stdout+o.stderr, says) {
-					t.Errorf("%v: exit code %d, want %d and %q: %s%s", args, o.code, code, says, o.stdout, o.stderr)
+				for _, text := range says {
+					if !strings.Contains(o.stdout+o.stderr, text) {
+						t.Errorf("%v does not say %q: %s%s", args, text, o.stdout, o.stderr)
+					}
+				}
+				if o.code != code {
+					t.Errorf("%v: exit code %d, want %d: %s%s", args, o.code, code, o.stdout, o.stderr)
 				}
 				return o
 			}
+			// Of each damage: the copy, its content before, a compose's link to it, if it is there, and its content.
+			type damaged struct {
+				path, link   string
+				good, linked []byte
+				damage       func(string)
+			}
+			var all []damaged
+			var names []string
+			for i, what := range slices.Sorted(maps.Keys(s.damages)) {
+				d := damaged{path: rpms[i], damage: s.damages[what], link: filepath.Join(t.TempDir(), "compose.rpm")}
+				d.good = content(d.path)
+				all, names = append(all, d), append(names, filepath.Base(d.path))
+			}
+			damage := func() {
+				for _, d := range all {
+					d.damage(d.path)
+				}
+			}
+			same := func() {
+				t.Helper()
+				for _, d := range all {
+					if !bytes.Equal(content(d.path), d.good) {
+						t.Errorf("%s is not as it was", d.path)
+					}
+				}
+			}
 			intact := func() {
 				t.Helper()
-				if !bytes.Equal(content(signed), good) {
-					t.Error("it is not as it was")
+				same()
+				run(0, nil, "verify", "-c", c)
+			}
+			damage()
+			for i := range all {
+				d := &all[i]
+				var err error
+				if d.linked, err = os.ReadFile(d.path); err == nil {
+					must(t, os.Link(d.path, d.link))
 				}
-				run(0, "", "verify", "-c", c)
 			}
-			link := filepath.Join(t.TempDir(), "compose.rpm")
-			s.damage()
-			// The content of a compose's link is whatever it was.
-			linked, err := os.ReadFile(signed)
-			if err == nil {
-				must(t, os.Link(signed, link))
-			}
-			run(want, filepath.Base(signed), "verify", "-c", c)
+			run(want, names, "verify", "-c", c)
 			if s.stays {
+				const says = "not as kojisnap left it"
 				for _, args := range [][]string{{"copy", "-c", c, "--audit"}, {"copy", "-c", c, "--repair"}} {
-					run(0, "not as kojisnap left it", args...)
+					run(0, []string{says}, args...)
 				}
-				run(6, "not as kojisnap left it", "sync", "-c", c)
-				if !bytes.Equal(content(signed), linked) {
+				run(6, []string{says}, "sync", "-c", c)
+				if !bytes.Equal(content(all[0].path), all[0].linked) {
 					t.Error("it was replaced")
 				}
-				must(t, os.Remove(signed))
-				run(0, "", "sync", "-c", c)
+				must(t, os.Remove(all[0].path))
+				run(0, nil, "sync", "-c", c)
 				intact()
 				return
 			}
 			if !s.gone {
 				audit := []string{"copy", "-c", c, "--audit"}
-				if strings.Contains(s.name, "as they were") { // nothing is to be seen but by reading it
+				if s.unseen {
 					audit = append(audit, "--verify", "digest")
 				}
 				for _, quiet := range []string{"-v", "-q"} {
-					o := run(6, "kojisnap copy --repair makes it again", append(audit, quiet)...)
-					if strings.Count(o.stderr, filepath.Base(signed)) != 1 {
-						t.Errorf("copy --audit %s names it %d times: %s", quiet, strings.Count(o.stderr, filepath.Base(signed)), o.stderr)
+					o := run(6, []string{"kojisnap copy --repair makes it again"}, append(audit, quiet)...)
+					for _, name := range names {
+						if strings.Count(o.stderr, name) != 1 {
+							t.Errorf("copy --audit %s names %s %d times: %s", quiet, name, strings.Count(o.stderr, name), o.stderr)
+						}
 					}
 				}
-				run(3, "", "copy", "-c", c, "--repair", "--dry-run")
+				run(3, nil, "copy", "-c", c, "--repair", "--dry-run")
 			}
-			o := run(0, "", "copy", "-c", c, "--repair")
-			if !s.gone && !strings.Contains(o.stderr, "a copy is damaged: it is made again") {
+			o := run(0, nil, "copy", "-c", c, "--repair")
+			if !s.gone && strings.Count(o.stderr, "a copy is damaged: it is made again") != len(all) {
 				t.Errorf("not told: %q", o.stderr)
 			}
 			intact()
-			if linked != nil && !bytes.Equal(content(link), linked) {
-				t.Error("what a compose had linked is another now")
+			for _, d := range all {
+				if d.linked != nil && !bytes.Equal(content(d.link), d.linked) {
+					t.Error("what a compose had linked is another now")
+				}
 			}
-			s.damage()
-			run(0, "", "sync", "-c", c)
-			intact()
+			damage()
+			run(0, nil, "sync", "-c", c) // which verifies, too
+			if same(); seedtest.Long() {
+				intact()
+			}
 		})
 	}
 	// A file that production has damaged, too, cannot be made again: the sync says so.
-	put(good[:len(good)/2], false)()
+	signed := rpms[0]
+	put(half, false)(signed)
 	prod := strings.Replace(signed, filepath.Join(w.topdir, "vol/staged"), w.prodTree, 1)
-	unsigned := strings.Replace(prod, "data/signed/41526f0e/", "", 1)
-	for _, path := range []string{prod, unsigned} {
+	for _, path := range []string{prod, strings.Replace(prod, signature, "", 1)} {
 		anew(t, path, []byte("no rpm\n"))
 	}
 	if o := kojisnapRun(t, "sync", "-c", c); o.code != 6 || !strings.Contains(o.stderr, filepath.Base(signed)) {
@@ -164,7 +229,7 @@ func onlyPath(t *testing.T, pattern string) string {
 // load and sync, before anything is done, as long as the store or the database knows of the copies.
 func TestTopdirNotMounted(t *testing.T) {
 	t.Parallel()
-	w := newMarkedEnv(t)
+	w := newLoadedEnv(t)
 	c := w.config(t, "f42-compose")
 	// A topdir that is new is none of it.
 	must(t, os.RemoveAll(w.topdir))
@@ -179,15 +244,16 @@ func TestTopdirNotMounted(t *testing.T) {
 			t.Errorf("topdir has %v, %v", list, err)
 		}
 	}
+	before := w.database(t, "")
 	refused := func(by string, args ...string) {
 		t.Helper()
-		before := w.database(t, "")
 		o := kojisnapRun(t, args...)
 		if o.code != 1 || strings.Count(o.stderr, "\n") != 1 || !strings.Contains(o.stderr, by) || !strings.Contains(o.stderr, "is it mounted?") || !strings.Contains(o.stderr, "--new-topdir") {
 			t.Errorf("%v: exit code %d: %q", args, o.code, o.stderr)
 		}
-		if w.database(t, "") != before {
+		if now := w.database(t, ""); now != before {
 			t.Errorf("%v: the database changed", args)
+			before = now
 		}
 		empty()
 	}

@@ -13,6 +13,7 @@ import (
 
 	"kojisnap/hardlink/ledger"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/seedtest"
 )
 
 // TestContentChangedUnderOneName: production signs an rpm again with the same key, or makes a build anew
@@ -21,7 +22,7 @@ import (
 // what signature header a copy is, is found out by verify in the same sync.
 func TestContentChangedUnderOneName(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct {
+	for _, c := range seedtest.Some([]struct {
 		name string
 		old  bool // the ledger is of an earlier version
 		more []string
@@ -29,10 +30,10 @@ func TestContentChangedUnderOneName(t *testing.T) {
 		{name: "without verify", more: []string{"--no-verify"}},
 		{name: "with verify"},
 		{name: "a ledger of an earlier version", old: true},
-	} {
+	}, 2) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			w := newMarkedEnv(t)
+			w := newLoadedEnv(t)
 			config := w.config(t, "f42-compose")
 			succeed(t, "sync", "-c", config)
 			staged := onlyPath(t, filepath.Join(w.topdir, "vol/staged/packages/bash/*/*/data/signed/41526f0e/x86_64/bash-5*.rpm"))
@@ -117,7 +118,7 @@ func signedAgain(t *testing.T, rpm []byte) []byte {
 // replaces an archive of another one. The next sync has the new content, as production's hub says it.
 func TestRebuiltUnderOneName(t *testing.T) {
 	t.Parallel()
-	w := newMarkedEnv(t)
+	w := newLoadedEnv(t)
 	config := w.config(t, "f42-compose")
 	succeed(t, "sync", "-c", config)
 	staged := onlyPath(t, filepath.Join(w.topdir, "vol/staged/packages/bash/*/*/data/signed/41526f0e/x86_64/bash-5*.rpm"))

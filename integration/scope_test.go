@@ -12,9 +12,8 @@ import (
 // verify take; and where nothing says what is meant, they say what there is.
 func TestLatestOfScope(t *testing.T) {
 	t.Parallel()
-	w := newEnv(t)
+	w := newMarkedEnv(t)
 	c := w.config(t, "f42-compose")
-	w.init(t)
 	meant := w.pull(t, 400, "f42-compose")
 	other := w.pull(t, lastEvent, "f42-build")
 	for _, cmd := range [][]string{{"show", "latest", "-c", c, "--json"}, {"load", "-c", c, "--dry-run", "--json"}, {"load", "-c", c, "--json"}} {

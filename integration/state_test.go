@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"kojisnap/kojisnap/hub/hubtest/kojiprod"
 )
@@ -43,31 +44,39 @@ func (w *env) database(t testing.TB, where string) string {
 	conn, err := pgx.Connect(ctx, w.dsn)
 	must(t, err)
 	defer conn.Close(ctx)
-	var out strings.Builder
+	// All in one message: the server prepares nothing, and is asked twice.
+	ask := func(sql string) []*pgconn.Result {
+		t.Helper()
+		results, err := conn.PgConn().Exec(ctx, sql).ReadAll()
+		must(t, err)
+		return results
+	}
+	there := map[string]bool{}
+	for _, r := range ask("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v')")[0].Rows {
+		there[string(r[0])] = true
+	}
+	var tables []string
+	var sql strings.Builder
 	for _, table := range kojiprod.Tables() {
-		var there bool
-		must(t, conn.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", "public."+table).Scan(&there))
-		if !there {
+		if !there[table] {
 			continue
 		}
-		q := "SELECT t::text FROM public." + table + " t"
+		tables = append(tables, table)
+		fmt.Fprintf(&sql, "SELECT t::text FROM public.%s t", table)
 		if where != "" {
-			q += " WHERE " + where
+			sql.WriteString(" WHERE " + where)
 		}
-		rows, err := conn.Query(ctx, q+" ORDER BY 1")
-		must(t, err)
-		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		must(t, err)
-		for _, l := range lines {
-			fmt.Fprintf(&out, "%s %s\n", table, l)
-		}
+		sql.WriteString(" ORDER BY 1;\n")
 	}
 	if where == "" {
-		rows, err := conn.Query(ctx, "SELECT sequencename || ' ' || coalesce(last_value, 0) FROM pg_sequences ORDER BY 1")
-		must(t, err)
-		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		must(t, err)
-		out.WriteString(strings.Join(lines, "\n") + "\n")
+		tables = append(tables, "sequence")
+		sql.WriteString("SELECT sequencename || ' ' || coalesce(last_value, 0) FROM pg_sequences ORDER BY 1")
+	}
+	var out strings.Builder
+	for i, r := range ask(sql.String()) {
+		for _, row := range r.Rows {
+			fmt.Fprintf(&out, "%s %s\n", tables[i], row[0])
+		}
 	}
 	return out.String()
 }

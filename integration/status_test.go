@@ -154,8 +154,7 @@ func databaseOf(t *testing.T, dsn string) string {
 // else.
 func TestStamp(t *testing.T) {
 	t.Parallel()
-	w := newMarkedEnv(t)
-	w.pull(t, lastEvent, "f42-compose")
+	w := newPulledEnv(t)
 	c := w.config(t, "f42-compose")
 	stamp := filepath.Join(t.TempDir(), "last-success")
 	read := func() int64 {

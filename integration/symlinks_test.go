@@ -21,9 +21,8 @@ import (
 // its volume, and DEFAULT leads there by Koji's own symlink; no other has a directory.
 func TestSymlinks(t *testing.T) {
 	t.Parallel()
-	w := newEnv(t)
+	w := newMarkedEnv(t)
 	must(t, os.MkdirAll(filepath.Join(w.prodTree, "vol/ssd02/packages"), 0o755))
-	w.init(t)
 	c := w.config(t, "f42-compose", "f43-build")
 	all := fmt.Sprintf("event = %d", lastEvent)
 	sync := func(event int) {

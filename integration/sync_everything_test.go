@@ -54,8 +54,7 @@ func steps(r kojisnap.SyncResult) (names []string) {
 // at work.
 func TestSyncGoesOnWithImport(t *testing.T) {
 	t.Parallel()
-	w := newEnv(t)
-	w.init(t)
+	w := newMarkedEnv(t)
 	c := w.everythingConfig(t)
 	conn, err := pgx.Connect(t.Context(), w.dsn)
 	must(t, err)

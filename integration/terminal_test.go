@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"kojisnap/kojisnap/seedtest"
 )
 
 // onTerminal runs kojisnap with a terminal of 60 columns as standard output and error, and returns what it shows.
@@ -52,7 +54,7 @@ func TestTerminal(t *testing.T) {
 	if !strings.Contains(shown, "\x1b[32mstaging is compose-ready\x1b[0m at event 419\n") || !strings.Contains(shown, "\n\x1b[33mwarning\x1b[0m ") || strings.Contains(shown, "\x1b[31m") {
 		t.Errorf("colours: %q", shown)
 	}
-	for _, environ := range [][]string{{"TERM=xterm", "NO_COLOR=1"}, {"TERM=dumb"}, nil} {
+	for _, environ := range seedtest.Some([][]string{{"TERM=xterm", "NO_COLOR=1"}, nil, {"TERM=dumb"}}, 2) {
 		shown, code := onTerminal(t, environ, "sync", "-c", c, "--progress", "none")
 		if code != 0 || strings.Contains(shown, "\x1b") || !strings.Contains(shown, "staging is compose-ready at event 419\n") || !strings.Contains(shown, "nothing changed") {
 			t.Errorf("%q: exit code %d: %q", environ, code, shown)

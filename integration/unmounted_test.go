@@ -69,7 +69,11 @@ func TestUnmountedVolume(t *testing.T) {
 			mount := lose(t, w)
 			c := w.allTagged(t)
 			var first kojisnap.SyncResult
-			for i := range 2 {
+			times := 1
+			if name == "a mount point of the volume" || seedtest.Long() {
+				times = 2
+			}
+			for i := range times {
 				o := kojisnapRun(t, "sync", "-c", c, "--no-verify", "--json")
 				if o.code != 3 || strings.Count(o.stderr, left) != 1 || !strings.Contains(o.stderr, "vol/archive01") || !strings.Contains(o.stderr, "--unmounted") {
 					t.Fatalf("exit code %d: %s", o.code, o.stderr)
@@ -100,8 +104,10 @@ func TestUnmountedVolume(t *testing.T) {
 			if o.code != 0 || o.stderr != "" {
 				t.Errorf("exit code %d: %s", o.code, o.stderr)
 			}
-			o = kojisnapRun(t, "sync", "-c", c, "-v")
-			if o.code != 0 || !strings.Contains(o.stderr, left) || !strings.Contains(o.stdout, "unmounted volumes") {
+			if times > 1 {
+				o = kojisnapRun(t, "sync", "-c", c, "-v")
+			}
+			if times > 1 && (o.code != 0 || !strings.Contains(o.stderr, left) || !strings.Contains(o.stdout, "unmounted volumes")) {
 				t.Errorf("exit code %d: %s%s", o.code, o.stdout, o.stderr)
 			}
 			if o := kojisnapRun(t, "verify", "-c", c, "--json"); o.code != 0 || !strings.Contains(o.stdout, "unmounted volumes") {
@@ -125,7 +131,7 @@ func TestUnmountedVolume(t *testing.T) {
 // also in an audit, and nothing of it is removed.
 func TestUnmountedLater(t *testing.T) {
 	t.Parallel()
-	w := newMarkedEnv(t)
+	w := newLoadedEnv(t)
 	mount, unmount := w.archive(t, ".")
 	mount()
 	c := w.allTagged(t)

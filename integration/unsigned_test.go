@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/seedtest"
 )
 
 // TestDeletedSignature: production deletes a signature, as Koji's deleteRPMSig does. The next sync removes
@@ -15,10 +16,10 @@ import (
 // back, and so does the copy.
 func TestDeletedSignature(t *testing.T) {
 	t.Parallel()
-	for _, keys := range []string{`"41526f0e", "ba2992d4", ""`, `"ba2992d4", "41526f0e", ""`} {
+	for i, keys := range []string{`"41526f0e", "ba2992d4", ""`, `"ba2992d4", "41526f0e", ""`} {
 		t.Run(keys, func(t *testing.T) {
 			t.Parallel()
-			w := newMarkedEnv(t)
+			w := newLoadedEnv(t)
 			config := w.config(t, "f42-compose")
 			text := strings.ReplaceAll(w.read(t, config), `sigkey = ["41526f0e", ""]`, "sigkey = ["+keys+"]")
 			must(t, os.WriteFile(config, []byte(text), 0o644))
@@ -44,7 +45,9 @@ func TestDeletedSignature(t *testing.T) {
 				if o := kojisnapRun(t, "sync", "-c", config, "--sweep", "1"); o.code != 0 || o.stderr != "" {
 					t.Errorf("exit code %d: %s", o.code, o.stderr)
 				}
-				succeed(t, "verify", "-c", config)
+				if seedtest.Long() {
+					succeed(t, "verify", "-c", config) // as the sync did
+				}
 				if o := kojisnapRun(t, "sync", "-c", config, "--dry-run"); o.code != 0 {
 					t.Errorf("something is left to do: %s%s", o.stdout, o.stderr)
 				}
@@ -65,6 +68,9 @@ func TestDeletedSignature(t *testing.T) {
 				}
 			}
 
+			if i > 0 && !seedtest.Long() {
+				return // coming back, it is the same
+			}
 			must(t, w.prodRows.Insert("rpmsigs", rows[0]))
 			must(t, os.WriteFile(prod, before, 0o644))
 			must(t, os.WriteFile(cached, header, 0o644))

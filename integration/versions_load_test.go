@@ -1,14 +1,11 @@
 package integration_test
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"testing"
 
-	"kojisnap/dbsync/dbconn"
 	"kojisnap/dbsync/dbtest"
-	"kojisnap/dbsync/setup"
 	"kojisnap/kojisnap"
 	"kojisnap/kojisnap/repository"
 	"kojisnap/kojisnap/store/dir"
@@ -34,12 +31,6 @@ func TestLoadV1(t *testing.T) {
 	s := copyStore(t, "v1")
 	load := func(dsn string, ids ...string) {
 		t.Helper()
-		dbtest.Exec(t, dsn, admin)
-		conn, err := dbconn.Connect(t.Context(), dsn)
-		must(t, err)
-		defer conn.Close(context.WithoutCancel(t.Context()))
-		_, err = setup.Init(t.Context(), conn, setup.Options{Env: "stg"})
-		must(t, err)
 		for i, id := range ids {
 			snap, err := repository.Open(t.Context(), s, id)
 			must(t, err)
@@ -50,7 +41,7 @@ func TestLoadV1(t *testing.T) {
 			}
 		}
 	}
-	one, both := dbtest.Fresh(t), dbtest.Fresh(t)
+	one, both := marked(t), marked(t)
 	load(both, storedV1...)
 	load(one, storedV1[1])
 	for name, query := range map[string]string{
@@ -69,13 +60,7 @@ func TestLoadV1(t *testing.T) {
 // one checksum under another type, which is taken, and four new ones.
 func TestLoadV4(t *testing.T) {
 	t.Parallel()
-	s, dsn := copyStore(t, "v4"), dbtest.Fresh(t)
-	dbtest.Exec(t, dsn, admin)
-	conn, err := dbconn.Connect(t.Context(), dsn)
-	must(t, err)
-	defer conn.Close(context.WithoutCancel(t.Context()))
-	_, err = setup.Init(t.Context(), conn, setup.Options{Env: "stg"})
-	must(t, err)
+	s, dsn := copyStore(t, "v4"), marked(t)
 	base := ""
 	for _, stored := range []struct{ id, sums string }{{"400-5bf20228886c", "336"}, {"419-fa9dccd12052", "340"}} {
 		snap, err := repository.Open(t.Context(), s, stored.id)
@@ -90,6 +75,13 @@ func TestLoadV4(t *testing.T) {
 		}
 		base = stored.id
 	}
+}
+
+// marked is a staging database as addMarked makes it.
+func marked(t testing.TB) string {
+	w := env{topdir: t.TempDir()}
+	w.addMarked(t)
+	return w.dsn
 }
 
 func text(t testing.TB, dsn, query string) (s string) {

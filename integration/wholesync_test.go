@@ -17,7 +17,7 @@ import (
 // load by itself says something else.
 func TestWholeSync(t *testing.T) {
 	t.Parallel()
-	w := newMarkedEnv(t)
+	w := newPulledEnv(t)
 	c := w.config(t, "f42-compose")
 	type syncs struct {
 		Syncs        []book.SyncRun
