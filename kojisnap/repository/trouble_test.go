@@ -314,7 +314,7 @@ func TestPruneOutOfInodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, _ := pulltest.Production(t, hubtest.Options{})
-	_, err = pull.Pull(t.Context(), c, s, pull.Options{Tags: []string{"f42-compose"}, Event: pulltest.LastEvent, Program: "test"})
+	_, err = pull.Pull(t.Context(), c, s, pull.Options{Tags: []string{"f42-infra"}, Event: pulltest.LastEvent, Program: "test"})
 	if oneLine(t, err, at.String(), "make room"); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("pull: %v", err)
 	}
