@@ -177,12 +177,16 @@ func TestPullHistoryGoesOn(t *testing.T) {
 	again := pulltest.NewStore(t)
 	o := pull.Options{Tags: []string{"f42-compose"}, Program: "test", Sweep: 1000, Overlap: -1}
 	var base string
+	var f *pull.Result
+	var want *snapfile.Snapshot
 	for i, step := range []struct{ since, event int64 }{{300, 350}, {300, 380}, {300, pulltest.LastEvent}, {200, pulltest.LastEvent}, {200, pulltest.LastEvent}, {250, pulltest.LastEvent}, {0, pulltest.LastEvent}} {
 		o.Since, o.Event = step.since, step.event
 		r, got := pulltest.PullWith(t, c, again, o)
 		whole := o
 		whole.Full = true
-		f, want := pulltest.PullWith(t, c, pulltest.NewStore(t), whole)
+		if i != 4 { // the same as before
+			f, want = pulltest.PullWith(t, c, pulltest.NewStore(t), whole)
+		}
 		if r.Base != base && i != 5 {
 			t.Errorf("step %d: goes on from %q, not %s", i, r.Base, base)
 		}

@@ -146,7 +146,7 @@ func pullTo(t testing.TB, s store.Store, event int64, log *slog.Logger) string {
 }
 func pullFrom(t testing.TB, c *hub.Client, s store.Store, event int64, log *slog.Logger) string {
 	t.Helper()
-	r, err := pull.Pull(t.Context(), c, s, pull.Options{Tags: []string{"f42-compose"}, Event: event, Program: "test", Log: log})
+	r, err := pull.Pull(t.Context(), c, s, pull.Options{Tags: []string{"f42-infra"}, Event: event, Program: "test", Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

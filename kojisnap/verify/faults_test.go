@@ -188,7 +188,7 @@ func TestVerifyFaultOfOneTag(t *testing.T) {
 // A hub that goes away is an error that says so: nothing is found out then. One that comes back is asked
 // again for what was cut off.
 func TestVerifyHubGone(t *testing.T) {
-	s := newStaging(t, pulltest.NewSource(t, "f42-compose"), compose.Want{})
+	s := newStaging(t, pulltest.NewSource(t, "f42-infra"), compose.Want{})
 	count := &hubtest.Options{}
 	requests := atomic.Int64{}
 	count.Offline = func() string { requests.Add(1); return "" }
