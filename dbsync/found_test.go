@@ -155,12 +155,12 @@ func TestRPMMadeAgain(t *testing.T) {
 // changed the build itself meanwhile, so that it was a conflict, or not.
 func TestNoLongerStagings(t *testing.T) {
 	t.Parallel()
-	type ofStagings struct {
+	type takenOver struct {
 		how   string
 		build int
 	}
-	all := []ofStagings{{"undone", 10}, {"undone after a conflict", 17}, {"given back", 36}}
-	together := [][]ofStagings{all}
+	all := []takenOver{{"undone", 10}, {"undone after a conflict", 17}, {"given back", 36}}
+	together := [][]takenOver{all}
 	if seedtest.Long() {
 		together = slices.Collect(slices.Chunk(all, 1))
 	}
@@ -191,7 +191,7 @@ func TestNoLongerStagings(t *testing.T) {
 			}
 			// Those that are undone go in without it.
 			for _, mode := range []dbsync.OnConflict{dbsync.Keep, dbsync.Replace} {
-				var now []ofStagings
+				var now []takenOver
 				for _, c := range cases {
 					if (c.how == "given back") == (mode == dbsync.Replace) {
 						now = append(now, c)
