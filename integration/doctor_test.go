@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -179,18 +180,13 @@ func TestDoctor(t *testing.T) {
 		}
 		t.Run(s.name, func(t *testing.T) { check(t, s) })
 	}
-	t.Run("away", func(t *testing.T) {
-		for _, s := range away {
-			t.Run(s.name, func(t *testing.T) {
-				t.Parallel()
-				finds(t, s)
-			})
-			t.Run(s.name+", sync", func(t *testing.T) {
-				t.Parallel()
-				refuses(t, s)
-			})
-		}
-	})
+	// They wait most of the time. Parallel subtests would begin when all other tests have.
+	var waiting sync.WaitGroup
+	for _, s := range away {
+		waiting.Go(func() { t.Run("away/"+s.name, func(t *testing.T) { finds(t, s) }) })
+		waiting.Go(func() { t.Run("away/"+s.name+", sync", func(t *testing.T) { refuses(t, s) }) })
+	}
+	waiting.Wait()
 	unchanged(t)
 	// On a host that only pulls, what else there is is skipped.
 	for _, f := range doctor(0, "--store", w.store.String(), "--hub", w.prodURL, "--tag", "f42-compose") {

@@ -52,10 +52,10 @@ var order = []string{
 var testOrder = []string{
 	"integration/withserver",
 	"integration integration/ops kojisnap/report/reporttest kojisnap/pull/pulltest kojisnap/dbsource/sourcetest kojisnap/benchtest kojisnap/seedtest volumes/volumestest volumes/clone/clonetest kojisnap/trial/inside/insidetest hardlink/ledger/ledgertest hardlink/fleet/fleettest kojisnap/snapfile/forgetest kojisnap/store/storetest kojisnap/store/s3/s3test",
-	"dbsync/dbtest kojisnap/hub/hubtest kojisnap/hub/hubtest/generate",
+	"dbsync/dbtest kojisnap/hub/hubtest kojisnap/hub/hubtest/generate integration/programtest",
 	"kojisnap/hub/hubtest/query",
 	"kojisnap/hub/hubtest/kojidb kojisnap/hub/hubtest/xmlrpc",
-	"kojisnap/hub/hubtest/python kojisnap/hub/hubtest/kojiprod",
+	"kojisnap/containertest kojisnap/hub/hubtest/python kojisnap/hub/hubtest/kojiprod",
 }
 
 // TestNoTemplates: nothing in the program runs templates. text/template, which html/template is made of, calls methods by

@@ -25,7 +25,7 @@ import (
 func twoSnapshots(t *testing.T) (c *hub.Client, s *dir.Store, early, late *snapfile.Snapshot) {
 	c, _ = pulltest.Production(t, hubtest.Options{})
 	s = pulltest.NewStore(t)
-	return c, s, pulltest.Pull(t, c, s, 300, "f42-infra"), pulltest.Pull(t, c, pulltest.NewStore(t), pulltest.LastEvent, "f42-infra")
+	return c, s, pulltest.Pull(t, c, s, 300, scope()), pulltest.Pull(t, c, pulltest.NewStore(t), pulltest.LastEvent, scope())
 }
 func flipped(body []byte) []byte {
 	body[len(body)/2] ^= 1
@@ -79,8 +79,8 @@ func TestDamagedSegments(t *testing.T) {
 	pulltest.Must(t, err)
 	// With what was revoked since the damaged one, which a database may hold.
 	whole := pulltest.NewStore(t)
-	pulltest.Pull(t, c, whole, 300, "f42-infra")
-	_, want := pulltest.PullWith(t, c, whole, pull.Options{Tags: []string{"f42-infra"}, Event: pulltest.LastEvent, Full: true, Program: "test"})
+	pulltest.Pull(t, c, whole, 300, scope())
+	_, want := pulltest.PullWith(t, c, whole, pull.Options{Tags: []string{scope()}, Event: pulltest.LastEvent, Full: true, Program: "test"})
 	if !reflect.DeepEqual(got.Manifest.Relations, want.Manifest.Relations) || got.Manifest.Parent != "" {
 		t.Error("not what a pull of everything gives")
 	}

@@ -30,7 +30,7 @@ func TestReadOnlyStore(t *testing.T) {
 		early, late := pullFrom(t, c, writer, 300, nil), pullFrom(t, c, writer, 390, nil)
 		before, asked := objects(t, writer, ""), server.Calls()
 		protect()
-		opt := pull.Options{Tags: []string{"f42-infra"}, Event: pulltest.LastEvent, Program: "test"}
+		opt := pull.Options{Tags: []string{scope()}, Event: pulltest.LastEvent, Program: "test"}
 		for _, full := range []bool{false, true} {
 			opt.Full = full
 			_, err := pull.Pull(t.Context(), c, reader, opt)

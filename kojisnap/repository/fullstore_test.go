@@ -29,7 +29,7 @@ func TestFullStore(t *testing.T) {
 	template := pulltest.NewStore(t)
 	c, _ := pulltest.Production(t, hubtest.Options{})
 	pullFrom(t, c, template, 300, nil)
-	opt := pull.Options{Tags: []string{"f42-infra"}, Event: pulltest.LastEvent, Program: "test"}
+	opt := pull.Options{Tags: []string{scope()}, Event: pulltest.LastEvent, Program: "test"}
 	met := map[string]bool{}
 	// try returns the kind of object that there was no room for.
 	try := func(pages int, opt pull.Options) (where string) {
@@ -120,7 +120,7 @@ func TestFullServer(t *testing.T) {
 	before := objects(t, s, "snapshots/")
 	for pages, where := range map[int]string{0: "put locks/", 12: "put pulls/"} {
 		filler := fill(t, mount, pages)
-		_, err := pull.Pull(t.Context(), c, s, pull.Options{Tags: []string{"f42-infra"}, Event: pulltest.LastEvent, Program: "test"})
+		_, err := pull.Pull(t.Context(), c, s, pull.Options{Tags: []string{scope()}, Event: pulltest.LastEvent, Program: "test"})
 		if oneLine(t, err, where, s.String(), "no room", "make room"); !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("%d pages: %v", pages, err)
 		}

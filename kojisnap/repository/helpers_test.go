@@ -22,6 +22,14 @@ import (
 	"kojisnap/kojisnap/store/s3/s3test"
 )
 
+// scope is a tag with few builds; in the long form it has more.
+func scope() string {
+	if seedtest.Long() {
+		return "f42-compose"
+	}
+	return "f42-infra"
+}
+
 // oneLine checks that an error is told in one line that names what it has to.
 func oneLine(t testing.TB, err error, names ...string) {
 	t.Helper()
@@ -146,7 +154,7 @@ func pullTo(t testing.TB, s store.Store, event int64, log *slog.Logger) string {
 }
 func pullFrom(t testing.TB, c *hub.Client, s store.Store, event int64, log *slog.Logger) string {
 	t.Helper()
-	r, err := pull.Pull(t.Context(), c, s, pull.Options{Tags: []string{"f42-infra"}, Event: event, Program: "test", Log: log})
+	r, err := pull.Pull(t.Context(), c, s, pull.Options{Tags: []string{scope()}, Event: event, Program: "test", Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ import (
 // somebody keeps what is none of ours.
 func TestLeftByOthers(t *testing.T) {
 	c, _ := pulltest.Production(t, hubtest.Options{})
-	want := pulltest.Pull(t, c, pulltest.NewStore(t), pulltest.LastEvent, "f42-infra")
+	want := pulltest.Pull(t, c, pulltest.NewStore(t), pulltest.LastEvent, scope())
 	eachStoreInTime(t, func(t *testing.T, open func(t *testing.T) store.Store) {
 		s := open(t)
 		put := func(name, body string) {
@@ -164,7 +164,7 @@ func TestTwoWriters(t *testing.T) {
 		s := open(t)
 		c, _ := pulltest.Production(t, hubtest.Options{})
 		var wg sync.WaitGroup
-		for _, tag := range []string{"f42-infra", "f42-infra", "f43-build"} {
+		for _, tag := range []string{scope(), scope(), "f43-build"} {
 			wg.Go(func() {
 				_, err := pull.Pull(t.Context(), c, s, pull.Options{Tags: []string{tag}, Event: pulltest.LastEvent, Program: "test"})
 				if err != nil {

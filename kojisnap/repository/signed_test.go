@@ -132,7 +132,7 @@ func TestPullSignedCutOff(t *testing.T) {
 	s := &tampered{Store: pulltest.NewStore(t)}
 	withKey := keyed.New(s, signingKey(t))
 	c, _ := pulltest.Production(t, hubtest.Options{})
-	opt := pull.Options{Tags: []string{"f42-infra"}, Event: pulltest.LastEvent, Program: "test"}
+	opt := pull.Options{Tags: []string{scope()}, Event: pulltest.LastEvent, Program: "test"}
 	killed := errors.New("killed")
 	s.before = func(op, name string) error {
 		if _, is := snapfile.IDOfObject(name); is && op == "create" {

@@ -136,7 +136,7 @@ func (s *troubled) Clean(ctx context.Context, prefix string, before time.Time, r
 // back, and the next pull gives what one without trouble gives.
 func TestTroubleAnywhere(t *testing.T) {
 	c, _ := pulltest.Production(t, hubtest.Options{})
-	opt := pull.Options{Tags: []string{"f42-infra"}, Event: pulltest.LastEvent, Program: "test"}
+	opt := pull.Options{Tags: []string{scope()}, Event: pulltest.LastEvent, Program: "test"}
 	next := func(s store.Store) (*pull.Result, error) { return pull.Pull(t.Context(), c, s, opt) }
 	for _, test := range []struct {
 		name, earlier string // tag of an earlier snapshot
@@ -147,7 +147,7 @@ func TestTroubleAnywhere(t *testing.T) {
 			"clean all", "create snapshots", "delete locks", "delete pulls", "delete pulls/state", "get pulls/state", "get snapshots",
 			"list locks", "list pulls", "list snapshots", "put locks", "put pulls", "put pulls/state", "put segments",
 		}, []trouble{notDone, halfDone, cancelled}},
-		{"from a base", "f42-infra", []string{"create snapshots", "get segments", "put segments"}, []trouble{notDone}},
+		{"from a base", scope(), []string{"create snapshots", "get segments", "put segments"}, []trouble{notDone}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			template := pulltest.NewStore(t)
@@ -314,7 +314,7 @@ func TestPruneOutOfInodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, _ := pulltest.Production(t, hubtest.Options{})
-	_, err = pull.Pull(t.Context(), c, s, pull.Options{Tags: []string{"f42-infra"}, Event: pulltest.LastEvent, Program: "test"})
+	_, err = pull.Pull(t.Context(), c, s, pull.Options{Tags: []string{scope()}, Event: pulltest.LastEvent, Program: "test"})
 	if oneLine(t, err, at.String(), "make room"); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("pull: %v", err)
 	}

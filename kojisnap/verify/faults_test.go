@@ -188,7 +188,11 @@ func TestVerifyFaultOfOneTag(t *testing.T) {
 // A hub that goes away is an error that says so: nothing is found out then. One that comes back is asked
 // again for what was cut off.
 func TestVerifyHubGone(t *testing.T) {
-	s := newStaging(t, pulltest.NewSource(t, "f42-infra"), compose.Want{})
+	tag := "f42-infra" // of few builds
+	if seedtest.Long() {
+		tag = "f42-compose"
+	}
+	s := newStaging(t, pulltest.NewSource(t, tag), compose.Want{})
 	count := &hubtest.Options{}
 	requests := atomic.Int64{}
 	count.Offline = func() string { requests.Add(1); return "" }
