@@ -6,6 +6,7 @@ import (
 
 	"kojisnap/dbsync/dbtest"
 	"kojisnap/kojisnap/hub/hubtest"
+	"kojisnap/kojisnap/hub/hubtest/generate"
 	"kojisnap/kojisnap/seedtest"
 )
 
@@ -14,27 +15,6 @@ import (
 // production has it, and its NVR is free there; what staging refers to stays.
 func TestProductionResets(t *testing.T) {
 	t.Parallel()
-	reset := func(tx *hubtest.Tx, id int64) error {
-		of := hubtest.Values{"build_id": id}
-		rpms, err := tx.Select("rpminfo", of)
-		if err != nil {
-			return err
-		}
-		for _, r := range rpms {
-			for _, table := range []string{"rpm_checksum", "rpmsigs", "buildroot_listing", "archive_rpm_components"} {
-				if _, err := tx.Delete(table, hubtest.Values{"rpm_id": r["id"]}); err != nil {
-					return err
-				}
-			}
-		}
-		for _, table := range []string{"rpminfo", "build_types", "tag_listing"} {
-			if _, err := tx.Delete(table, of); err != nil {
-				return err
-			}
-		}
-		_, err = tx.Update("build", hubtest.Values{"id": id}, hubtest.Values{"state": int64(4), "task_id": nil, "volume_id": int64(0)})
-		return err
-	}
 	cases := []struct {
 		name  string
 		pulls [][]string // the pulls until the load; between them nothing is loaded
@@ -73,7 +53,7 @@ func TestProductionResets(t *testing.T) {
 				if b.deed != "" {
 					dbtest.Exec(t, w.dsn, fmt.Sprintf(b.deed, b.id))
 				}
-				must(t, w.prodRows.Change(func(tx *hubtest.Tx) error { return reset(tx, b.id) }))
+				must(t, w.prodRows.Change(func(tx *hubtest.Tx) error { return generate.ResetBuild(tx, b.id) }))
 			}
 			for i, more := range c.pulls {
 				if i == 1 && c.again != nil {

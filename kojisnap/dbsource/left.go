@@ -5,7 +5,6 @@ import (
 
 	"kojisnap/kojisnap/idset"
 	"kojisnap/kojisnap/relation"
-	"kojisnap/kojisnap/snapshot"
 )
 
 // A reset of a build (Koji's resetBuild) deletes its taggings, and no event tells. So what the last snapshot has as
@@ -13,13 +12,13 @@ import (
 // relation build, if it is not complete any more. Package pull does the same.
 
 // leftBuilds are the builds that the last snapshot has as complete ones, in tags of the scope, and that are not
-// among those of this pull.
+// among those of this pull. If other tags were asked for until now, the snapshots of those are looked at.
 func (r *run) leftBuilds(ctx context.Context, now *idset.Set) (*idset.Set, error) {
 	last, err := r.lastSnapshot(ctx)
-	if err != nil || last == nil {
-		return new(idset.Set), err
+	if err != nil {
+		return nil, err
 	}
-	return snapshot.LeftBuilds(ctx, last, r.scope.inScope.Has, now)
+	return r.baseChoice().LeftBuilds(ctx, last, r.scope.inScope.Has, now)
 }
 
 // readLeft reads builds that left. One whose row is gone is no build; one that is complete was untagged, not reset.

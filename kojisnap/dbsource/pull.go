@@ -134,9 +134,12 @@ func (r *run) findSince(ctx context.Context) error {
 
 // findBase finds the snapshot that the pull goes on from, nil for none.
 func (r *run) findBase(ctx context.Context) (*snapfile.Snapshot, error) {
-	c := pull.BaseChoice{Store: r.store, Hub: r.opt.Hub, Event: r.event, Scope: r.scope.Scope, History: r.start > 0, Pinned: r.opt.Event > 0, SameHistory: r.sameHistory, Log: r.opt.Log}
-	base, _, err := c.Find(ctx)
+	base, _, err := r.baseChoice().Find(ctx)
 	return base, err
+}
+
+func (r *run) baseChoice() *pull.BaseChoice {
+	return &pull.BaseChoice{Store: r.store, Hub: r.opt.Hub, Event: r.event, Scope: r.scope.Scope, History: r.start > 0, Pinned: r.opt.Event > 0, SameHistory: r.sameHistory, Log: r.opt.Log}
 }
 
 // sameHistory makes sure that an event of an earlier snapshot is the source's, too.

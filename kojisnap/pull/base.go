@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 
 	"kojisnap/kojisnap/hub"
+	"kojisnap/kojisnap/idset"
 	"kojisnap/kojisnap/pull/convert"
 	"kojisnap/kojisnap/pull/scope"
 	"kojisnap/kojisnap/relation"
@@ -20,11 +22,14 @@ import (
 
 // chooseBase chooses the base of the pull; see BaseChoice. It reports whether there is a later snapshot.
 func (r *run) chooseBase(ctx context.Context, log *slog.Logger, found *scope.Found, pinned bool) (base *snapfile.Snapshot, outdated bool, err error) {
-	c := BaseChoice{
+	return r.baseChoice(log, found, pinned).Find(ctx)
+}
+
+func (r *run) baseChoice(log *slog.Logger, found *scope.Found, pinned bool) *BaseChoice {
+	return &BaseChoice{
 		Store: r.store, Hub: r.hub.URL(), Event: found.Event, Scope: found.Scope, History: found.Start > 0, Pinned: pinned, Log: log,
 		SameHistory: func(ctx context.Context, m *snapfile.Manifest) error { return r.sameHistory(ctx, found, m) },
 	}
-	return c.Find(ctx)
 }
 
 // BaseChoice says which snapshot of a store may be the base of a pull.
@@ -98,6 +103,53 @@ func (c *BaseChoice) Find(ctx context.Context) (base *snapfile.Snapshot, outdate
 		}
 	}
 	return nil, outdated, nil
+}
+
+// LeftBuilds returns what snapshot.LeftBuilds does for the last snapshot. Where there is none because something else was
+// asked for until now, it looks at the latest snapshot of each other scope; one that cannot be read is passed over. now are
+// the builds of the pull.
+func (c *BaseChoice) LeftBuilds(ctx context.Context, last *snapfile.Snapshot, inScope func(tag int64) bool, now *idset.Set) (*idset.Set, error) {
+	if last != nil {
+		return snapshot.LeftBuilds(ctx, last, inScope, now)
+	}
+	all := new(idset.Set)
+	warn := func(err error) error {
+		if ctx.Err() == nil {
+			c.Log.WarnContext(ctx, "builds that left the scope cannot be looked for in an earlier snapshot", "err", err)
+		}
+		return ctx.Err()
+	}
+	others, err := c.others(ctx)
+	if err != nil {
+		return all, warn(err)
+	}
+	for _, snap := range others {
+		left, err := snapshot.LeftBuilds(ctx, snap, inScope, now)
+		if err != nil {
+			if err := warn(fmt.Errorf("snapshot %s: %w", snap.ID, err)); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		for id := range left.All() {
+			all.Add(id)
+		}
+	}
+	return all, nil
+}
+
+// others returns the latest snapshot, not after E, of each other scope that was asked for of the same hub.
+func (c *BaseChoice) others(ctx context.Context) (others []*snapfile.Snapshot, err error) {
+	all, err := repository.SnapshotsFunc(ctx, c.Store, func(error) error { return nil }) // Find has told of them
+	for _, snap := range all {
+		m := snap.Manifest
+		if m.Hub == c.Hub && m.Event <= c.Event && m.Current() && !m.Scope.SameAsked(c.Scope) &&
+			!slices.ContainsFunc(others, func(o *snapfile.Snapshot) bool { return m.Scope.SameAsked(o.Manifest.Scope) }) &&
+			c.SameHistory(ctx, m) == nil {
+			others = append(others, snap)
+		}
+	}
+	return others, err
 }
 
 // ErrOtherHistory says that events have changed since a snapshot was made.

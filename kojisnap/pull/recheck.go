@@ -224,13 +224,13 @@ func (b buildReader) askTagging(ctx context.Context, stageName string, ids []int
 // the relation build.
 
 // leftBuilds returns the builds that the last snapshot has as complete, in tags of the scope, and that this
-// pull does not have.
+// pull does not have. If other tags were asked for until now, the snapshots of those are looked at.
 func (b buildReader) leftBuilds(ctx context.Context, now *idset.Set) (*idset.Set, error) {
 	last, err := b.lastSnapshot(ctx)
-	if err != nil || last == nil {
+	if err != nil || b.store == nil {
 		return nil, err
 	}
-	return snapshot.LeftBuilds(ctx, last, func(tag int64) bool { return b.InScope[tag] }, now)
+	return b.baseChoice(b.log, b.Found, true).LeftBuilds(ctx, last, func(tag int64) bool { return b.InScope[tag] }, now)
 }
 
 // readLeft asks for the builds that left.

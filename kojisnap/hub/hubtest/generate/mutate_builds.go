@@ -183,25 +183,7 @@ func resetBuild(m *Mutator) string {
 	return "reset build " + m.nvr(b)
 }
 
-func (m *Mutator) reset(b kojidb.Values) {
-	of := kojidb.Values{"build_id": b["id"]}
-	for _, rpm := range m.all("rpminfo", of) {
-		for _, table := range []string{"rpm_checksum", "rpmsigs", "buildroot_listing", "archive_rpm_components"} {
-			m.remove(table, kojidb.Values{"rpm_id": rpm["id"]})
-		}
-	}
-	m.remove("rpminfo", of)
-	for _, archive := range m.all("archiveinfo", of) {
-		for _, table := range []string{"maven_archives", "win_archives", "image_archives", "buildroot_archives", "archive_rpm_components", "archive_components"} {
-			m.remove(table, kojidb.Values{"archive_id": archive["id"]})
-		}
-		m.remove("archive_components", kojidb.Values{"component_id": archive["id"]})
-	}
-	for _, table := range []string{"archiveinfo", "maven_builds", "win_builds", "image_builds", "build_types", "tag_listing"} {
-		m.remove(table, of)
-	}
-	m.update("build", kojidb.Values{"id": b["id"]}, kojidb.Values{"state": stateCanceled, "task_id": nil, "volume_id": int64(0)})
-}
+func (m *Mutator) reset(b kojidb.Values) { must(0, ResetBuild(m.tx, b["id"])) }
 
 // recycleBuild restarts a build that failed, was canceled or reset.
 func recycleBuild(m *Mutator) string {
