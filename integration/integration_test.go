@@ -120,12 +120,9 @@ func (w *env) addDatabase(t testing.TB) {
 func (w *env) addMarked(t testing.TB) {
 	t.Helper()
 	dsn := dbtest.Template(t, "marked", func(dsn string) error {
-		if err := withAdmin(t.Context(), dsn); err != nil {
-			return err
-		}
-		return markStaging(t.Context(), dsn)
+		return errors.Join(withAdmin(t.Context(), dsn), markStaging(t.Context(), dsn))
 	})
-	dbtest.Exec(t, dsn, "UPDATE kojisnap.mark SET (database, oid) = (SELECT datname, oid FROM pg_database WHERE datname = current_database())")
+	dbtest.Exec(t, dsn, markMoved)
 	w.serveStaging(t, dsn)
 }
 

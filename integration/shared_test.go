@@ -3,15 +3,12 @@ package integration_test
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/fstest"
 
 	"kojisnap/dbsync"
 	"kojisnap/dbsync/dbtest"
@@ -69,13 +66,6 @@ func (w *env) contact() string {
 	return ""
 }
 
-// pulled is a store with the snapshot of f42-compose at the last event, which is pulled once for all tests.
-var pulled struct {
-	sync.Mutex
-	id    string
-	files fstest.MapFS
-}
-
 // newPulledEnv makes an env as newMarkedEnv does whose store has the snapshot of f42-compose at the last event.
 func newPulledEnv(t testing.TB) *env {
 	t.Helper()
@@ -99,17 +89,15 @@ func newLoadedEnv(t testing.TB) *env {
 // markMoved lets the copy of a marked database go by its own name.
 const markMoved = "UPDATE kojisnap.mark SET (database, oid) = (SELECT datname, oid FROM pg_database WHERE datname = current_database())"
 
-// loadPulled loads what was pulled from a store of its own: a load leaves notes there.
+// loadPulled loads the snapshot of newPulledEnv from a store of its own: a load leaves notes there.
 func loadPulled(t testing.TB, dsn string) error {
-	ctx := t.Context()
-	files, err := dir.Open(filepath.Join(t.TempDir(), "pulled"))
+	ctx, at := t.Context(), filepath.Join(t.TempDir(), "pulled")
+	id := sharedStore(t, at)
+	files, err := dir.Open(at)
 	if err != nil {
 		return err
 	}
-	if err := os.CopyFS(files.String(), pulled.files); err != nil {
-		return err
-	}
-	snap, err := repository.Open(ctx, files, pulled.id)
+	snap, err := repository.Open(ctx, files, id)
 	if err != nil {
 		return err
 	}
@@ -123,24 +111,21 @@ func newSharedEnv(t testing.TB) *env {
 	w := newHubEnv(t)
 	w.addTree(t)
 	w.join(t)
-	pulled.Lock()
-	defer pulled.Unlock()
-	if pulled.files == nil { // all begin with the same rows, so any production will do
-		pulled.id = w.pull(t, lastEvent, "f42-compose").ID
-		files := fstest.MapFS{}
-		must(t, fs.WalkDir(os.DirFS(w.store.String()), ".", func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return err
-			}
-			body, err := os.ReadFile(filepath.Join(w.store.String(), path))
-			files[path] = &fstest.MapFile{Data: body, Mode: 0o644}
-			return err
-		}))
-		pulled.files = files
-		return w
-	}
-	must(t, os.CopyFS(w.store.String(), pulled.files))
+	sharedStore(t, w.store.String())
 	return w
+}
+
+// sharedStore makes at a path a store with the snapshot of f42-compose at the last event, of the shared address.
+func sharedStore(t testing.TB, at string) (id string) {
+	t.Helper()
+	return storeOnce(t, "shared", at, func(at string) string {
+		w := newHubEnv(t) // all begin with the same rows, so any production will do
+		w.join(t)
+		var err error
+		w.store, err = dir.Open(at)
+		must(t, err)
+		return w.pull(t, lastEvent, "f42-compose").ID
+	})
 }
 
 // still wants that refusals change nothing. In the short form it looks once after several of them.

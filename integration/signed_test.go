@@ -194,7 +194,8 @@ func TestForgedNames(t *testing.T) {
 	t.Parallel()
 	w := newPulledEnv(t)
 	c := w.config(t, "f42-compose")
-	good := w.snapshot(t, pulled.id)
+	good, err := repository.Latest(t.Context(), w.store, repository.Scope{Hub: w.prodURL, Tags: []string{"f42-compose"}})
+	must(t, err)
 	type forgery struct{ relation, column, name string }
 	forgeries := []forgery{
 		{"package", "name", "../../../../tmp"}, {"volume", "name", "a/../../b"}, {"rpmsigs", "sigkey", "../../../../../../etc"}, {"build", "release", "/etc"},
