@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -116,10 +115,7 @@ func (st *stager) copyIn(ctx context.Context, r *relation.Relation, table string
 	if err := st.MakeTable(ctx, r, table); err != nil {
 		return 0, err
 	}
-	// After a lost connection pgx may still be reading when it returns.
-	from := &stoppable{from: begin}
-	tag, err := st.Tx.Conn().PgConn().CopyFrom(ctx, from, "COPY "+table+" ("+sqltext.Columns("", columns)+") FROM STDIN")
-	from.stop()
+	tag, err := dbconn.CopyFrom(ctx, st.Tx.Conn(), begin, "COPY "+table+" ("+sqltext.Columns("", columns)+") FROM STDIN")
 	// If the snapshot cannot be read, PostgreSQL's error is only the consequence.
 	if cause := rows.Err(); cause != nil {
 		err = cause
@@ -142,30 +138,9 @@ func (st *stager) copyMore(ctx context.Context, r *relation.Relation, table stri
 	if err := st.MakeTable(ctx, r, table); err != nil {
 		return 0, err
 	}
-	tag, err := st.Tx.Conn().PgConn().CopyFrom(ctx, rows, "COPY "+table+" ("+sqltext.Columns("", r.ColumnNames())+") FROM STDIN")
+	tag, err := dbconn.CopyFrom(ctx, st.Tx.Conn(), rows, "COPY "+table+" ("+sqltext.Columns("", r.ColumnNames())+") FROM STDIN")
 	st.Filled[table] = st.Filled[table] || tag.RowsAffected() > 0
 	return tag.RowsAffected(), err
-}
-
-// stoppable is a reader that can be cut off from its source while another goroutine reads.
-type stoppable struct {
-	mu   sync.Mutex
-	from io.Reader // nil: stopped
-}
-
-func (s *stoppable) Read(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.from == nil {
-		return 0, io.ErrClosedPipe
-	}
-	return s.from.Read(p)
-}
-
-func (s *stoppable) stop() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.from = nil
 }
 
 // lines are rows of a snapshot, or keys.

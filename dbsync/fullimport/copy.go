@@ -124,10 +124,7 @@ func (im *Import) copyRows(ctx context.Context, tx pgx.Tx, r *relation.Relation,
 		}
 	}
 	from := &reader{from: rows, convert: convert, read: read}
-	tag, err := tx.Conn().PgConn().CopyFrom(ctx, from, "COPY "+into+" ("+sqltext.Columns("", columns)+") FROM STDIN (FREEZE)")
-	if err != nil && tx.Conn().IsClosed() {
-		return 0, fmt.Errorf("copy %s: %w", r.Name, err) // pgx may still read
-	}
+	tag, err := dbconn.CopyFrom(ctx, tx.Conn(), from, "COPY "+into+" ("+sqltext.Columns("", columns)+") FROM STDIN (FREEZE)")
 	if wrong := from.wrong(); wrong != nil {
 		err = wrong // PostgreSQL's error is only the consequence
 	}
