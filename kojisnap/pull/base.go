@@ -106,30 +106,25 @@ func (c *BaseChoice) Find(ctx context.Context) (base *snapfile.Snapshot, outdate
 }
 
 // LeftBuilds returns what snapshot.LeftBuilds does for the last snapshot. Where there is none because something else was
-// asked for until now, it looks at the latest snapshot of each other scope; one that cannot be read is passed over. now are
-// the builds of the pull.
+// asked for until now, it looks at the latest snapshot of each other scope; a damaged one is passed over. now are the builds
+// of the pull.
 func (c *BaseChoice) LeftBuilds(ctx context.Context, last *snapfile.Snapshot, inScope func(tag int64) bool, now *idset.Set) (*idset.Set, error) {
 	if last != nil {
 		return snapshot.LeftBuilds(ctx, last, inScope, now)
 	}
-	all := new(idset.Set)
-	warn := func(err error) error {
-		if ctx.Err() == nil {
-			c.Log.WarnContext(ctx, "builds that left the scope cannot be looked for in an earlier snapshot", "err", err)
-		}
-		return ctx.Err()
-	}
 	others, err := c.others(ctx)
 	if err != nil {
-		return all, warn(err)
+		return nil, err
 	}
+	all := new(idset.Set)
 	for _, snap := range others {
 		left, err := snapshot.LeftBuilds(ctx, snap, inScope, now)
-		if err != nil {
-			if err := warn(fmt.Errorf("snapshot %s: %w", snap.ID, err)); err != nil {
-				return nil, err
-			}
+		if errors.As(err, new(*snapfile.DamagedError)) || errors.Is(err, fs.ErrNotExist) {
+			c.Log.WarnContext(ctx, "builds that left the scope cannot be looked for in an earlier snapshot", "snapshot", snap.ID, "err", err)
 			continue
+		}
+		if err != nil {
+			return nil, err
 		}
 		for id := range left.All() {
 			all.Add(id)
@@ -214,6 +209,7 @@ func whole(ctx context.Context, s *snapfile.Snapshot, history bool) error {
 type earlier struct {
 	snap   *snapfile.Snapshot
 	sought bool
+	err    error // why it is not known
 }
 
 // lastSnapshot returns the base. If the pull has none because it asks for everything, it returns the snapshot
@@ -229,6 +225,7 @@ func (r *run) lastSnapshot(ctx context.Context) (*snapfile.Snapshot, error) {
 		if ctx.Err() != nil {
 			return nil, err
 		}
+		r.before.err = err
 		r.log.WarnContext(ctx, "what production cannot give cannot be looked for in earlier snapshots", "err", err)
 		return nil, nil
 	}

@@ -1,6 +1,7 @@
 package pull
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -227,7 +228,7 @@ func (b buildReader) askTagging(ctx context.Context, stageName string, ids []int
 // pull does not have. If other tags were asked for until now, the snapshots of those are looked at.
 func (b buildReader) leftBuilds(ctx context.Context, now *idset.Set) (*idset.Set, error) {
 	last, err := b.lastSnapshot(ctx)
-	if err != nil || b.store == nil {
+	if err = cmp.Or(err, b.before.err); err != nil || b.store == nil {
 		return nil, err
 	}
 	return b.baseChoice(b.log, b.Found, true).LeftBuilds(ctx, last, func(tag int64) bool { return b.InScope[tag] }, now)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -28,7 +29,11 @@ func script(t testing.TB, text string) []string {
 	dir := filepath.Join(t.TempDir(), "it's a program")
 	must(t, os.Mkdir(dir, 0o755))
 	path := filepath.Join(dir, "prog")
-	must(t, os.WriteFile(path, []byte("#!/bin/sh\n"+text+"\n"), 0o755))
+	// Not written by this process: what it starts meanwhile would have the file open, and then nobody can run it.
+	write := exec.Command("cp", "/dev/stdin", path)
+	write.Stdin = strings.NewReader("#!/bin/sh\n" + text + "\n")
+	must(t, write.Run())
+	must(t, os.Chmod(path, 0o755))
 	return []string{path, "first argument"}
 }
 
