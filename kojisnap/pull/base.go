@@ -138,10 +138,15 @@ func (c *BaseChoice) others(ctx context.Context) (others []*snapfile.Snapshot, e
 	all, err := repository.SnapshotsFunc(ctx, c.Store, func(error) error { return nil }) // Find has told of them
 	for _, snap := range all {
 		m := snap.Manifest
-		if m.Hub == c.Hub && m.Event <= c.Event && m.Current() && !m.Scope.SameAsked(c.Scope) &&
-			!slices.ContainsFunc(others, func(o *snapfile.Snapshot) bool { return m.Scope.SameAsked(o.Manifest.Scope) }) &&
-			c.SameHistory(ctx, m) == nil {
+		if m.Hub != c.Hub || m.Event > c.Event || !m.Current() || m.Scope.SameAsked(c.Scope) ||
+			slices.ContainsFunc(others, func(o *snapfile.Snapshot) bool { return m.Scope.SameAsked(o.Manifest.Scope) }) {
+			continue
+		}
+		switch err := c.SameHistory(ctx, m); {
+		case err == nil:
 			others = append(others, snap)
+		case !errors.Is(err, ErrOtherHistory):
+			return nil, err
 		}
 	}
 	return others, err
